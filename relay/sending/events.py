@@ -1,0 +1,202 @@
+"""Facts that the core states; ``relay.observability.recorder`` turns them into log lines and counters.
+
+No event holds a text, a password or a key; numbers are not in events either, only counts.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from relay.domain.codes import (
+    Code,
+    Encoding,
+    MessageType,
+    NotificationStatus,
+    ProblemCode,
+    RequestedRoute,
+    ResolvedBy,
+    Route,
+    RouteReason,
+    Source,
+    Status,
+)
+from relay.domain.notification import Mode
+from relay.sending.ports import SendOutcome
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """A no before the claim. ``stage`` is where: ``prepare``, ``accept``; the front adds ``edge`` and ``auth``."""
+
+    stage: str
+    code: ProblemCode
+    client: str | None
+    source: Source
+    limit: str | None = None
+
+
+class RouteChosen(Struct, frozen=True, kw_only=True):
+    """The decision for one notification that got as far as a route."""
+
+    requested: RequestedRoute
+    used: Route
+    reason: RouteReason
+
+
+class WordsHit(Struct, frozen=True, kw_only=True):
+    """One hit of the prefilter; ``action`` is ``block`` or ``warn``, ``field`` is ``sender`` or ``message``."""
+
+    category: str
+    action: str
+    field: str
+
+
+class WordsMissed(Struct, frozen=True, kw_only=True):
+    """The upstream blocked what our list let pass (TG18: sender, TG19: message)."""
+
+    notification_id: str
+    client: str
+    field: str
+    sender: str
+
+
+class KeyChecked(Struct, frozen=True, kw_only=True):
+    """What an idempotency key met: ``new``, ``replayed``, ``in_progress``, ``mismatch``, ``none``."""
+
+    result: str
+
+
+class NotificationClaimed(Struct, frozen=True, kw_only=True):
+    """Accepted and in the journal."""
+
+    notification_id: str
+    client: str
+    source: Source
+    mode: Mode
+    message_type: MessageType
+    route: Route
+    encoding: Encoding
+    segments: int
+    recipients: int
+    calls: int
+
+
+class CallFinished(Struct, frozen=True, kw_only=True):
+    """One GET is over and recorded (or kept in memory, if the journal is away)."""
+
+    notification_id: str
+    ordinal: int
+    route: Route
+    recipients: int
+    outcome: SendOutcome
+    cause: str
+    seconds: float
+    upstream_code: str | None
+    warnings: tuple[str, ...]
+    attempt: int
+
+
+class NotificationCompleted(Struct, frozen=True, kw_only=True):
+    """Every recipient has a terminal status."""
+
+    notification_id: str
+    client: str
+    source: Source
+    mode: Mode
+    message_type: MessageType
+    route: Route
+    status: NotificationStatus
+    recipients: Mapping[tuple[Status, Code], int]
+    calls: int
+    seconds: float
+    request_id: str | None = None
+
+
+class UnknownSettled(Struct, frozen=True, kw_only=True):
+    """Outcomes that nobody knew became definite."""
+
+    notification_id: str
+    client: str
+    resolved_by: ResolvedBy
+    recipients: int
+
+
+class BalanceRead(Struct, frozen=True, kw_only=True):
+    """A look at the units left; ``units`` is ``None`` where it failed, ``cause`` says why."""
+
+    units: str | None
+    at: int
+    seconds: float
+    cause: str | None
+
+
+class BreakerChanged(Struct, frozen=True, kw_only=True):
+    """The circuit breaker moved: ``closed``, ``open``, ``half_open``; ``reason`` is a closed word."""
+
+    state: str
+    reason: str
+
+
+class JournalFailed(Struct, frozen=True, kw_only=True):
+    """The journal did not take or give something; ``during`` names the operation, ``reason`` why."""
+
+    during: str
+    reason: str
+
+
+class Recovered(Struct, frozen=True, kw_only=True):
+    """What a dead process left was settled."""
+
+    notifications: int
+    interrupted: int
+    before_dial: int
+    requeued: int
+
+
+class Paused(Struct, frozen=True, kw_only=True):
+    """The operator's switch moved."""
+
+    paused: bool
+
+
+class Drained(Struct, frozen=True, kw_only=True):
+    """The process stops: how many sends were finished, how many had to be left."""
+
+    drained: int
+    abandoned: int
+
+
+class TaskFailed(Struct, frozen=True, kw_only=True):
+    """A bug of ours: the class of the exception and where, never its text."""
+
+    task: str
+    exception: str
+    notification_id: str | None = None
+
+
+Event = (
+    Refused
+    | RouteChosen
+    | WordsHit
+    | WordsMissed
+    | KeyChecked
+    | NotificationClaimed
+    | CallFinished
+    | NotificationCompleted
+    | UnknownSettled
+    | BalanceRead
+    | BreakerChanged
+    | JournalFailed
+    | Recovered
+    | Paused
+    | Drained
+    | TaskFailed
+)
+
+
+class Events(Protocol):
+    """Where facts go. Never raises, never blocks."""
+
+    def emit(self, event: Event) -> None:
+        """Take one fact."""
+        ...
