@@ -154,7 +154,8 @@ class JournalUnavailable(Exception):
 
 
 class Quota(Struct, frozen=True):
-    """Recipients of a client on one day (Africa/Lagos): all or nothing."""
+    """Recipients of a client on one day (Africa/Lagos): all or nothing. ``recipients`` counts capped ones too; they come
+    back with ``Completion.quota_given_back``."""
 
     day: str
     recipients: int
@@ -210,7 +211,7 @@ class KeyTaken(Struct, frozen=True):
 class Duplicate(Struct, frozen=True):
     """The same webhook group was accepted within the window; nothing was written."""
 
-    notification_id: str
+    stored: Stored
 
 
 class QuotaExhausted(Struct, frozen=True):
@@ -284,12 +285,14 @@ class ListFilter(Struct, frozen=True, kw_only=True):
 
 
 class QueueDepth(Struct, frozen=True):
-    """How much waits: notifications by state, and the creation time of the oldest that is due."""
+    """How much waits: notifications by state, the due time of the oldest that is due, and whose they are."""
 
     queued: int
     held: int
     claimed: int
     oldest_due_at: int | None
+    clients: tuple[str, ...] = ()
+    """Clients with something queued or held, so that the work of one that left the settings is not forgotten."""
 
 
 class UnknownCall(Struct, frozen=True):
@@ -383,12 +386,22 @@ class Journal(Protocol):
         """
         ...
 
+    async def take_expired(self, limit: int, now: int) -> list[Taken]:
+        """Take queued notifications whose ``expires_at`` has passed, of any client, due or not: they end even while
+        nothing may be sent."""
+        ...
+
     async def requeue(self, notification_id: str, fence: int, due_at: int) -> bool:
         """Put an owned asynchronous notification back, to be taken from ``due_at`` on. ``False`` if not owned now."""
         ...
 
     async def heartbeat(self) -> bool:
         """Say that this process lives. ``False`` where the others already declared it dead (it registers anew)."""
+        ...
+
+    async def leads(self) -> bool:
+        """Whether this process is the one that does what one replica does for all (polls the balance, purges): the
+        longest-running process that lives. Two may think so for a moment; what it does must bear that."""
         ...
 
     async def take_from_dead(self, limit: int) -> list[Taken]:

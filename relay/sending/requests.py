@@ -32,6 +32,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     words_only_warn: bool = False
     deduplication: Deduplication | None = None
+    resend_of: str | None = None
 
 
 class Caller(Struct, frozen=True, kw_only=True):
