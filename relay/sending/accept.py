@@ -4,17 +4,18 @@ What is accepted here is in the journal before anything is dialled. Somebody who
 key gets what was stored, even when the relay would refuse a new request now.
 """
 
+import asyncio
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 
 import msgspec
 from msgspec import Struct
 
-from relay.domain.codes import Code, MessageType, ProblemCode, Status
+from relay.domain.codes import MessageType, ProblemCode
 from relay.domain.errors import IdempotencyConflict, LimitReached, Refusal, Unavailable
-from relay.domain.notification import Mode, Notification, Stored, view_recipients
+from relay.domain.notification import Mode, Notification, Stored
 from relay.domain.routing import day_of, seconds_to_midnight
 from relay.sending.ports import (
     AllCapped,
@@ -35,6 +36,10 @@ from relay.sending.prepare import Prepared
 from relay.sending.requests import Answer, Caller
 
 RETRY_SOON_SECONDS = 1.0
+AMBIGUITY_SECONDS = 10.0
+"""How long a caller waits for a journal that broke in the middle of its commit."""
+
+_AMBIGUITY_POLL_SECONDS = 0.25
 _DAY_SECONDS = 86_400
 
 
@@ -50,6 +55,7 @@ class AcceptPolicy(Struct, frozen=True, kw_only=True):
 
     hash_key: bytes
     key_window_ms: int
+    queue_lifetime_ms: int
     send_limits: Mapping[MessageType, SendLimit]
     day_zone: tzinfo
 
@@ -62,12 +68,24 @@ class Accepted(Struct, frozen=True):
 
 
 class Acceptance:
-    """Builds claims and reads what the journal makes of them."""
+    """Builds claims and reads what the journal makes of them.
 
-    def __init__(self, journal: Journal, clock: Clock, ids: Ids, policy: AcceptPolicy) -> None:
+    Args:
+        disown: told the ids of claims that nobody was promised, to be ended when the journal is back.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        ids: Ids,
+        policy: AcceptPolicy,
+        disown: Callable[[Sequence[str]], None],
+    ) -> None:
         self._journal = journal
         self._clock = clock
         self._ids = ids
+        self._disown = disown
         self.policy = policy
 
     async def claim(
@@ -84,8 +102,40 @@ class Acceptance:
         try:
             results = await self._journal.claim(claims)
         except JournalUnavailable as failure:
+            if failure.ambiguous:
+                return await self._resolve_ambiguous(claims, failure)
             return [journal_unavailable(failure) for _ in claims]
         return [self._read(claim, result) for claim, result in zip(claims, results, strict=True)]
+
+    async def _resolve_ambiguous(
+        self, claims: Sequence[Claim], failure: JournalUnavailable
+    ) -> list[Accepted | Answer | Refusal]:
+        """Nobody knows whether the commit went through: ask until the journal answers, and never guess.
+
+        Where it does not answer in time the caller is told 503, and what turns out to have been claimed is ended as
+        not sent as soon as the journal is back.
+        """
+        ids = [claim.notification.id for claim in claims]
+        give_up_at = self._clock.monotonic() + AMBIGUITY_SECONDS
+        while self._clock.monotonic() < give_up_at:
+            await asyncio.sleep(_AMBIGUITY_POLL_SECONDS)
+            try:
+                return await self._look_again(ids, failure)
+            except JournalUnavailable:
+                continue
+        self._disown(ids)
+        return [journal_unavailable(failure) for _ in claims]
+
+    async def _look_again(self, ids: Sequence[str], failure: JournalUnavailable) -> list[Accepted | Answer | Refusal]:
+        taken = {item.stored.notification.id: item for item in await self._journal.take_back(ids)}
+        results: list[Accepted | Answer | Refusal] = []
+        for notification_id in ids:
+            if notification_id in taken:
+                results.append(Accepted(taken[notification_id].stored, taken[notification_id].fence))
+                continue
+            stored = await self._journal.find(notification_id)
+            results.append(journal_unavailable(failure) if stored is None else Answer(stored=stored))
+        return results
 
     async def find_answer(self, prepared: Prepared, caller: Caller) -> Answer | Refusal | None:
         """Look up whether the request's key was claimed before, for a request that would be refused now."""
@@ -106,7 +156,7 @@ class Acceptance:
         notification = self._notification(prepared, caller, mode, now)
         due_at = None
         if mode is Mode.ASYNCHRONOUS:
-            due_at = min(prepared.held_until or now, prepared.submission.expires_at or prepared.held_until or now)
+            due_at = prepared.held_until if prepared.held_until is not None else now
         return Claim(
             notification=notification,
             calls=prepared.calls,
@@ -121,6 +171,9 @@ class Acceptance:
         submission, route = prepared.submission, prepared.route
         if route is None:
             raise ValueError("a request without a route is refused before the claim")
+        expires_at = submission.expires_at
+        if expires_at is None and mode is Mode.ASYNCHRONOUS:
+            expires_at = now + self.policy.queue_lifetime_ms
         return Notification(
             id=self._ids.new_id(),
             client=caller.client.name,
@@ -138,7 +191,7 @@ class Acceptance:
             idempotency_key=submission.idempotency_key,
             fingerprint=self._fingerprint(prepared) if submission.idempotency_key is not None else None,
             warnings=prepared.warnings,
-            expires_at=submission.expires_at,
+            expires_at=expires_at,
             held_until=prepared.held_until,
             callback_url=submission.callback_url,
             sandbox=caller.client.sandbox,
@@ -244,20 +297,4 @@ def journal_unavailable(failure: JournalUnavailable) -> Unavailable:
         ProblemCode.JOURNAL_UNAVAILABLE,
         f"The relay cannot write its journal now ({failure.reason}); nothing was sent. Try again as Retry-After says.",
         retry_after_seconds=RETRY_SOON_SECONDS,
-    )
-
-
-def frees_key(stored: Stored) -> bool:
-    """Whether a finished notification gives its idempotency key back: synchronous, and certainly nothing was sent."""
-    if stored.notification.mode is not Mode.SYNCHRONOUS:
-        return False
-    return all(result.status is Status.NOT_SENT for result in view_recipients(stored))
-
-
-def quota_given_back(stored: Stored) -> int:
-    """How many reserved recipients a finished notification gives back: those that were certainly not sent to."""
-    return sum(
-        1
-        for result in view_recipients(stored)
-        if result.status is Status.NOT_SENT and result.code not in (Code.INVALID_NUMBER, Code.DUPLICATE_RECIPIENT)
     )

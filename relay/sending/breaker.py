@@ -2,8 +2,8 @@
 
 Two stops, told apart because they mean different things to the operator:
 
-- **open**: the upstream does not answer (an ``unknown`` counts as a failure, so does a connection that was refused), or
-  it refuses our credentials, which no repetition can mend. Half-open asks with the free balance call, never with a send.
+- **open**: the upstream does not answer (an ``unknown`` counts as a failure, so does a refused connection), or it
+  refuses our credentials, which no repetition can mend. Half-open asks with the free balance call, never with a send.
 - **no balance**: TG17 said that the units ran out. Ends when a poll shows units, or after a minute (SPEC section 5).
 """
 

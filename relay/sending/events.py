@@ -159,6 +159,15 @@ class Paused(Struct, frozen=True, kw_only=True):
     paused: bool
 
 
+class QueueMeasured(Struct, frozen=True, kw_only=True):
+    """How much waits: notifications by state, and how long the oldest has been due."""
+
+    queued: int
+    held: int
+    claimed: int
+    oldest_age_seconds: float
+
+
 class Drained(Struct, frozen=True, kw_only=True):
     """The process stops: how many sends were finished, how many had to be left."""
 
@@ -189,6 +198,7 @@ Event = (
     | JournalFailed
     | Recovered
     | Paused
+    | QueueMeasured
     | Drained
     | TaskFailed
 )

@@ -154,8 +154,8 @@ class JournalUnavailable(Exception):
 
 
 class Quota(Struct, frozen=True):
-    """Recipients of a client on one day (Africa/Lagos): all or nothing. ``recipients`` counts capped ones too; they come
-    back with ``Completion.quota_given_back``."""
+    """Recipients of a client on one day (Africa/Lagos): all or nothing. ``recipients`` counts capped ones too;
+    they come back with ``Completion.quota_given_back``."""
 
     day: str
     recipients: int
@@ -389,6 +389,12 @@ class Journal(Protocol):
     async def take_expired(self, limit: int, now: int) -> list[Taken]:
         """Take queued notifications whose ``expires_at`` has passed, of any client, due or not: they end even while
         nothing may be sent."""
+        ...
+
+    async def take_back(self, notification_ids: Sequence[str]) -> list[Taken]:
+        """After a claim whose commit was ambiguous: of these, take those that are there, have no call that was ever
+        dialled, and belong to this process or to nobody. Each comes under a new fence. The others are not there, or
+        somebody else took them from the queue; :meth:`find` tells which."""
         ...
 
     async def requeue(self, notification_id: str, fence: int, due_at: int) -> bool:

@@ -18,7 +18,7 @@ from relay.domain.notification import Entry, Hit, PlannedCall, RouteDecision, Se
 from relay.domain.numbers import parse_recipients
 from relay.domain.routing import QuietWindow, choose_route, quiet_until
 from relay.domain.senders import SenderVerdict, check_sender
-from relay.domain.text import PreparedText, find_forbidden_character, prepare_text
+from relay.domain.text import find_forbidden_character, prepare_text
 from relay.sending.ports import MessageTooLongEncoded, Upstream
 from relay.sending.requests import Submission
 

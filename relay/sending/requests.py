@@ -143,8 +143,8 @@ class Sending(Protocol):
         """
         ...
 
-    async def balance(self) -> Balance:
-        """Units left, read now.
+    async def balance(self, client: Client) -> Balance:
+        """Units left, read now; a sandbox client sees the stand-in's.
 
         Raises:
             Refusal: they could not be read.

@@ -1,0 +1,146 @@
+"""The third stage, for one call: take a slot, move to ``dialling``, make the GET once, say what it brought.
+
+The order is the promise: nothing is dialled that the journal did not authorise, and what was dialled ends with a
+record, even if the journal is away for a while or the caller's deadline passes first.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+
+from msgspec import Struct
+
+from relay.domain.codes import Code, MessageType
+from relay.domain.notification import Call, Mode, Notification, Outcome
+from relay.sending.breaker import Breaker, BreakerState
+from relay.sending.ports import Clock, SendOutcome, SendRequest, SendResult, Upstream
+from relay.sending.slots import Slots, priority_of
+
+
+class Line(Struct, frozen=True):
+    """An upstream with what stands before it: smsclone's, or the stand-in's for sandbox clients."""
+
+    upstream: Upstream
+    breaker: Breaker
+    slots: Slots
+
+
+class DialPolicy(Struct, frozen=True, kw_only=True):
+    """How calls are made."""
+
+    call_timeout_seconds: float
+    calls_at_a_time: int
+    second_attempt: frozenset[MessageType]
+    quiet_until: Callable[[MessageType, int], int | None]
+    """Message type and wall-clock milliseconds → when its quiet hours end, ``None`` where it may be sent now."""
+
+
+class Hold(Struct, frozen=True):
+    """An asynchronous notification goes back to the queue until then; nothing of it is lost."""
+
+    until_ms: int
+
+
+class Turn(StrEnum):
+    """A slot was taken; the call may be dialled."""
+
+    GRANTED = "granted"
+
+
+HOLD_MS = 1_000
+"""How soon the queue looks again at what was held because nothing may be sent now."""
+
+
+async def await_turn(
+    notification: Notification,
+    line: Line,
+    clock: Clock,
+    policy: DialPolicy,
+    *,
+    deadline: float | None,
+    stopping: Callable[[], bool],
+) -> Turn | Hold | Code:
+    """Wait for a slot, then judge once more whether this call may go out.
+
+    Returns:
+        ``GRANTED`` with a slot taken (the caller of this releases it), or, with none taken, until when to hold the
+        notification or why it is not sent.
+    """
+    left = None if deadline is None else max(deadline - clock.monotonic(), 0.0)
+    if not await line.slots.acquire(priority_of(notification.message_type, notification.mode), left):
+        return Code.DEADLINE
+    verdict = _judge(notification, line, clock, policy, deadline=deadline, stopping=stopping())
+    if verdict is not Turn.GRANTED:
+        line.slots.release()
+    return verdict
+
+
+def _judge(
+    notification: Notification, line: Line, clock: Clock, policy: DialPolicy, *, deadline: float | None, stopping: bool
+) -> Turn | Hold | Code:
+    now_ms, now = clock.now_ms(), clock.monotonic()
+    waiting = notification.mode is Mode.SYNCHRONOUS
+    if notification.expires_at is not None and now_ms >= notification.expires_at:
+        return Code.EXPIRED
+    if deadline is not None and now >= deadline:
+        return Code.DEADLINE
+    quiet_until = policy.quiet_until(notification.message_type, now_ms)
+    if quiet_until is not None:
+        return Code.EXPIRED if waiting else Hold(quiet_until)
+    if waiting:
+        return Turn.GRANTED if line.breaker.state is BreakerState.CLOSED else Code.UPSTREAM_UNREACHABLE
+    if stopping:
+        return Hold(now_ms)
+    blocked = max(line.breaker.seconds_until_allowed(now), line.breaker.seconds_without_balance(now))
+    return Hold(now_ms + max(int(blocked * 1000), HOLD_MS)) if blocked else Turn.GRANTED
+
+
+async def make_call(
+    notification: Notification,
+    call: Call,
+    line: Line,
+    clock: Clock,
+    policy: DialPolicy,
+    *,
+    deadline: float | None,
+    keep: Callable[[asyncio.Task[SendResult]], None],
+) -> SendResult:
+    """Make the GET, and wait for its answer until the notification's deadline.
+
+    Args:
+        deadline: monotonic seconds at which the caller must have an answer.
+        keep: takes over a call that outlives the deadline: its slot, and what it may still bring.
+
+    Returns:
+        What came back; ``no_answer`` for everyone where the deadline passed first. The slot is free again, unless
+        ``keep`` took the call over.
+    """
+    request = SendRequest(
+        sender=notification.sender,
+        message=notification.message or "",
+        numbers=tuple(notification.entries[index].number or "" for index in call.recipients),
+        route=call.route,
+    )
+    left = float("inf") if deadline is None else max(deadline - clock.monotonic(), 0.0)
+    if left >= policy.call_timeout_seconds:
+        return await _send(request, line, clock, policy)
+    task = asyncio.ensure_future(_send(request, line, clock, policy))
+    await asyncio.wait({task}, timeout=left)
+    if task.done():
+        return task.result()
+    keep(task)
+    return SendResult(
+        outcome=SendOutcome.UNKNOWN,
+        outcomes=(Outcome(code=Code.NO_ANSWER),) * len(call.recipients),
+        cause="notification_deadline",
+        seconds=left,
+    )
+
+
+async def _send(request: SendRequest, line: Line, clock: Clock, policy: DialPolicy) -> SendResult:
+    try:
+        result = await line.upstream.send(request, policy.call_timeout_seconds)
+    finally:
+        line.slots.release()
+    line.breaker.record_send(result, clock.monotonic())
+    return result

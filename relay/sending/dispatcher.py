@@ -1,0 +1,450 @@
+"""The core as the fronts see it: the stages in order, the tasks that send, and the drain at the end.
+
+``prepare`` → ``accept`` → ``delivery``. Whatever is claimed is delivered by a task that this object owns; callers only
+wait for it.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from relay.domain.clients import Client
+from relay.domain.codes import ProblemCode
+from relay.domain.errors import FieldError, LimitReached, Refusal, Unavailable
+from relay.domain.notification import Mode, Stored
+from relay.sending.accept import RETRY_SOON_SECONDS, Acceptance, Accepted, AcceptPolicy, journal_unavailable
+from relay.sending.breaker import BreakerState
+from relay.sending.delivery import Delivery
+from relay.sending.dial import DialPolicy, Line
+from relay.sending.events import (
+    Drained,
+    Events,
+    KeyChecked,
+    NotificationClaimed,
+    Refused,
+    RouteChosen,
+    TaskFailed,
+    WordsHit,
+)
+from relay.sending.persistence import until_written
+from relay.sending.ports import Clock, Ids, Journal, JournalUnavailable, ListFilter, Taken
+from relay.sending.prepare import Prepared, Rules, find_field_errors, prepare
+from relay.sending.queue import Queue
+from relay.sending.quotas import RequestLimiter
+from relay.sending.recover import end_unsent
+from relay.sending.requests import Answer, Balance, Caller, Health, Preview, PreviewProblem, Submission
+from relay.sending.upkeep import Upkeep
+
+
+class SendingPolicy(Struct, frozen=True, kw_only=True):
+    """How much is taken on at once, and how long things may take."""
+
+    notification_deadline_seconds: float
+    max_waiting: int
+    """Synchronous notifications admitted at once."""
+    queue_places: int
+    """Notifications of the queue in delivery at once."""
+    queue_reserved: int
+    """Of these, how many only codes and alerts may fill."""
+    drain_seconds: float
+
+
+class Dispatcher:
+    """Implements ``Sending`` for the fronts and ``Desk`` for the deliveries.
+
+    Args:
+        line: smsclone. ``sandbox_line``: the stand-in for sandbox clients.
+        rules, clients: read at every use, so that a reload takes effect at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        clock: Clock,
+        ids: Ids,
+        events: Events,
+        line: Line,
+        sandbox_line: Line,
+        rules: Callable[[], Rules],
+        clients: Callable[[], Mapping[str, Client]],
+        upkeep: Upkeep,
+        accept_policy: AcceptPolicy,
+        dial_policy: DialPolicy,
+        policy: SendingPolicy,
+    ) -> None:
+        self.journal = journal
+        self.clock = clock
+        self.events = events
+        self.policy = dial_policy
+        self._line = line
+        self._sandbox_line = sandbox_line
+        self._rules = rules
+        self._clients = clients
+        self._upkeep = upkeep
+        self._sending_policy = policy
+        self._acceptance = Acceptance(journal, clock, ids, accept_policy, self._disown)
+        self._limiter = RequestLimiter()
+        self._queue = Queue(
+            journal,
+            clock,
+            events,
+            places=policy.queue_places,
+            reserved=policy.queue_reserved,
+            clients=self._sendable_clients,
+            deliver=self._deliver_taken,
+        )
+        self._sends: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._admitted = 0
+        self._started = False
+        self._draining = False
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Settle what dead processes left (as far as is known now), then begin the duties and the queue.
+
+        Raises:
+            JournalUnavailable: the journal, which was just opened, is gone again.
+        """
+        await self._upkeep.recover()
+        await self._upkeep.look_at_pause()
+        for name, work, seconds in self._upkeep.duties():
+            self._loops.append(asyncio.create_task(self._upkeep.repeat(name, work, seconds), name=name))
+        self._loops.append(asyncio.create_task(self._queue.run(), name="queue"))
+        self._started = True
+
+    async def drain(self) -> Drained:
+        """Take nothing more, let what is out finish and be recorded, then stop the duties. Emits what came of it."""
+        self._draining = True
+        self._queue.stop()
+        sends = set(self._sends)
+        pending = sends
+        if sends:
+            _, pending = await asyncio.wait(sends, timeout=self._sending_policy.drain_seconds)
+        for task in (*self._loops, *pending):
+            task.cancel()
+        await asyncio.gather(*self._loops, *pending, return_exceptions=True)
+        drained = Drained(drained=len(sends) - len(pending), abandoned=len(pending))
+        self.events.emit(drained)
+        return drained
+
+    def is_stopping(self) -> bool:
+        """Whether the process drains."""
+        return self._draining
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        """Run work in a task that is strongly referenced, drained at the end, and heard when it fails."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._sends.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: "asyncio.Task[None]") -> None:
+        self._sends.discard(task)
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            self.events.emit(TaskFailed(task=task.get_name(), exception=type(bug).__name__))
+
+    # --- what callers ask -----------------------------------------------------------------------------------------
+
+    async def send(self, submission: Submission, caller: Caller, wait_seconds: float | None = None) -> Answer:
+        """See ``Sending.send``."""
+        seconds = self._sending_policy.notification_deadline_seconds
+        deadline = self.clock.monotonic() + min(seconds, wait_seconds if wait_seconds is not None else seconds)
+        line = self._line_of(caller.client)
+        prepared = self._prepare(submission, caller, asynchronous=False)
+        refusal = next(iter(prepared.refusals), None) or self._gate(line)
+        if refusal is not None:
+            return await self._answer_or_refuse(prepared, caller, refusal)
+        result: asyncio.Future[Answer | Refusal] = asyncio.get_running_loop().create_future()
+        self._admitted += 1
+        self.spawn(self._send(prepared, caller, line, deadline, result), "send")
+        outcome = await asyncio.shield(result)
+        if isinstance(outcome, Refusal):
+            self._emit_refused("accept", outcome, caller)
+            raise outcome
+        return outcome
+
+    async def _send(
+        self,
+        prepared: Prepared,
+        caller: Caller,
+        line: Line,
+        deadline: float,
+        result: "asyncio.Future[Answer | Refusal]",
+    ) -> None:
+        """Claim and deliver; the caller may be gone by now."""
+        try:
+            [outcome] = await self._acceptance.claim([prepared], caller, Mode.SYNCHRONOUS)
+            self._emit_key(prepared, outcome)
+            if not isinstance(outcome, Accepted):
+                result.set_result(outcome)
+                return
+            self._emit_claimed(prepared, outcome.stored)
+            delivery = Delivery(outcome, line, self, deadline=deadline, request_id=caller.request_id)
+            delivery.answered.add_done_callback(lambda done: result.set_result(Answer(stored=done.result())))
+            await delivery.run()
+        except BaseException as bug:
+            if not result.done():
+                result.set_exception(bug)
+            raise
+        finally:
+            self._admitted -= 1
+
+    async def enqueue(self, submissions: Sequence[Submission], caller: Caller) -> list[Answer | Refusal]:
+        """See ``Sending.enqueue``."""
+        results: list[Answer | Refusal | None] = []
+        prepared: list[Prepared] = []
+        self._limit(caller)
+        for submission in submissions:
+            item = await self._prepare_queued(submission, caller)
+            results.append(None if isinstance(item, Prepared) else item)
+            if isinstance(item, Prepared):
+                prepared.append(item)
+        accepted = iter(await self._claim_queued(prepared, caller))
+        self._queue.wake()
+        return [next(accepted) if result is None else result for result in results]
+
+    async def _prepare_queued(self, submission: Submission, caller: Caller) -> Prepared | Answer | Refusal:
+        try:
+            prepared = self._prepare(submission, caller, asynchronous=True, limited=True)
+            refusal = next(iter(prepared.refusals), None) or self._gate_queued()
+            return prepared if refusal is None else await self._answer_or_refuse(prepared, caller, refusal)
+        except Refusal as refusal:
+            return refusal
+
+    async def _claim_queued(self, prepared: Sequence[Prepared], caller: Caller) -> list[Answer | Refusal]:
+        if not prepared:
+            return []
+        work = asyncio.ensure_future(self._acceptance.claim(prepared, caller, Mode.ASYNCHRONOUS))
+        answers: list[Answer | Refusal] = []
+        for item, outcome in zip(prepared, await asyncio.shield(work), strict=True):
+            self._emit_key(item, outcome)
+            if isinstance(outcome, Accepted):
+                self._emit_claimed(item, outcome.stored)
+                answers.append(Answer(stored=outcome.stored))
+            else:
+                if isinstance(outcome, Refusal):
+                    self._emit_refused("accept", outcome, caller)
+                answers.append(outcome)
+        return answers
+
+    def preview(self, submission: Submission, caller: Caller, *, asynchronous: bool) -> Preview:
+        """See ``Sending.preview``."""
+        prepared = self._prepare(submission, caller, asynchronous=asynchronous)
+        problems = tuple(PreviewProblem(code=r.code, detail=r.detail) for r in prepared.refusals)
+        return Preview(
+            problems=problems,
+            sender=prepared.sender,
+            route=prepared.route,
+            text=prepared.text,
+            entries=prepared.entries,
+            hits=prepared.hits,
+            warnings=prepared.warnings,
+            calls=len(prepared.calls),
+            estimated_units=prepared.dialable * prepared.text.segments,
+        )
+
+    def find_field_errors(
+        self, submission: Submission, caller: Caller, *, asynchronous: bool, skip: frozenset[str]
+    ) -> tuple[FieldError, ...]:
+        """See ``Sending.find_field_errors``."""
+        return find_field_errors(submission, caller.client, self._rules(), asynchronous=asynchronous, skip=skip)
+
+    async def find(self, notification_id: str, client: Client) -> Stored | None:
+        """See ``Sending.find``."""
+        try:
+            return await self.journal.find(notification_id, client.name)
+        except JournalUnavailable as failure:
+            raise journal_unavailable(failure) from None
+
+    async def select(self, selection: ListFilter) -> list[Stored]:
+        """See ``Sending.select``."""
+        try:
+            return await self.journal.select(selection)
+        except JournalUnavailable as failure:
+            raise journal_unavailable(failure) from None
+
+    async def cancel(self, notification_id: str, client: Client) -> Stored | None:
+        """See ``Sending.cancel``."""
+        try:
+            stored = await self.journal.cancel(notification_id, client.name, self.clock.now_ms())
+        except JournalUnavailable as failure:
+            raise journal_unavailable(failure) from None
+        if stored is not None and any(call.dialled for call in stored.calls):
+            detail = "A call for this notification was made already; look its outcome up instead."
+            raise Refusal(ProblemCode.ALREADY_DIALLED, detail)
+        return stored
+
+    async def balance(self, client: Client) -> Balance:
+        """See ``Sending.balance``."""
+        if client.sandbox:
+            result = await self._sandbox_line.upstream.balance(1.0)
+            return Balance(result.units or "0", self.clock.now_ms())
+        cause = await self._upkeep.read_balance()
+        if cause is not None or self._upkeep.balance is None:
+            detail = f"The balance could not be read from smsclone now ({cause}). Nothing was sent by this."
+            raise Unavailable(ProblemCode.UPSTREAM_UNREACHABLE, detail, retry_after_seconds=RETRY_SOON_SECONDS)
+        return self._upkeep.balance
+
+    def health(self) -> Health:
+        """See ``Sending.health``."""
+        breaker, now = self._line.breaker, self.clock.monotonic()
+        no_balance = breaker.state is BreakerState.CLOSED and breaker.seconds_without_balance(now) > 0
+        return Health(
+            ready=self._started and not self._draining,
+            started=self._started,
+            draining=self._draining,
+            paused=self._upkeep.paused,
+            journal=self._upkeep.journal_state,
+            upstream="no_balance" if no_balance else breaker.state.value,
+            in_flight=self._line.slots.in_use,
+            waiting=self._line.slots.waiting,
+        )
+
+    # --- the gate -------------------------------------------------------------------------------------------------
+
+    def _limit(self, caller: Caller) -> None:
+        try:
+            self._limiter.check(caller.client, self.clock.monotonic())
+        except LimitReached as refusal:
+            self._emit_refused("accept", refusal, caller)
+            raise
+
+    def _prepare(
+        self, submission: Submission, caller: Caller, *, asynchronous: bool, limited: bool = False
+    ) -> Prepared:
+        if not limited:
+            self._limit(caller)
+        line = self._line_of(caller.client)
+        try:
+            prepared = prepare(
+                submission,
+                caller.client,
+                self._rules(),
+                line.upstream,
+                asynchronous=asynchronous,
+                now_ms=self.clock.now_ms(),
+            )
+        except Refusal as refusal:
+            self._emit_refused("prepare", refusal, caller)
+            raise
+        for found in prepared.found:
+            self.events.emit(WordsHit(category=found.hit.category, action=found.action, field=found.field))
+        return prepared
+
+    async def _answer_or_refuse(self, prepared: Prepared, caller: Caller, refusal: Refusal) -> Answer:
+        """Who claimed the key before gets the stored answer, whatever would be said to a new request."""
+        earlier = await self._acceptance.find_answer(prepared, caller)
+        if isinstance(earlier, Answer):
+            self.events.emit(KeyChecked(result="replayed"))
+            return earlier
+        refusal = earlier or refusal
+        self._emit_refused("accept" if isinstance(refusal, Unavailable) else "prepare", refusal, caller)
+        raise refusal
+
+    def _gate(self, line: Line) -> Refusal | None:
+        """Shed before the claim: say no at once where a send could only wait or fail."""
+        if (refusal := self._gate_queued()) is not None:
+            return refusal
+        now = self.clock.monotonic()
+        if self._upkeep.paused:
+            return Unavailable(ProblemCode.PAUSED, "The operator has stopped all sending.", retry_after_seconds=30.0)
+        if (wait := line.breaker.seconds_until_allowed(now)) > 0:
+            detail = "smsclone does not answer, or refuses the relay; sending stops for a moment. Nothing was sent."
+            return Unavailable(ProblemCode.UPSTREAM_UNREACHABLE, detail, retry_after_seconds=wait)
+        if (wait := line.breaker.seconds_without_balance(now)) > 0:
+            detail = "The units at smsclone ran out. Nothing was sent; the operator has to buy units."
+            return Unavailable(ProblemCode.UPSTREAM_NO_BALANCE, detail, retry_after_seconds=wait)
+        if self._admitted >= self._sending_policy.max_waiting:
+            detail = "Too many notifications are under way. Nothing was sent; try again, or use Prefer: respond-async."
+            return Unavailable(ProblemCode.OVERLOADED, detail, retry_after_seconds=RETRY_SOON_SECONDS)
+        return None
+
+    def _gate_queued(self) -> Refusal | None:
+        if self._draining or not self._started:
+            detail = "This instance is stopping or not yet ready; another one will take the request."
+            return Unavailable(ProblemCode.DRAINING, detail, retry_after_seconds=RETRY_SOON_SECONDS)
+        return None
+
+    # --- deliveries -----------------------------------------------------------------------------------------------
+
+    def _line_of(self, client: Client) -> Line:
+        return self._sandbox_line if client.sandbox else self._line
+
+    def _sendable_clients(self) -> Sequence[str]:
+        """Whose queued notifications may be sent now; sandbox clients' always, except while the operator paused."""
+        if self._upkeep.paused:
+            return ()
+        clients = self._clients()
+        names = dict.fromkeys((*clients, *self._upkeep.queue_clients))
+        now, breaker = self.clock.monotonic(), self._line.breaker
+        if breaker.seconds_until_allowed(now) > 0 or breaker.seconds_without_balance(now) > 0:
+            return [name for name in names if name in clients and clients[name].sandbox]
+        return list(names)
+
+    def _deliver_taken(self, item: Taken) -> None:
+        line = self._sandbox_line if item.stored.notification.sandbox else self._line
+        self.spawn(self._deliver(Delivery(Accepted(item.stored, item.fence), line, self, deadline=None)), "delivery")
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            await delivery.run()
+        finally:
+            self._queue.finished()
+
+    def _disown(self, notification_ids: Sequence[str]) -> None:
+        self.spawn(self._end_disowned(notification_ids), "disown")
+
+    async def _end_disowned(self, notification_ids: Sequence[str]) -> None:
+        async def end() -> None:
+            await end_unsent(await self.journal.take_back(notification_ids), self.journal, self.clock)
+
+        await until_written(end, "disown", self.events)
+
+    # --- what is said ---------------------------------------------------------------------------------------------
+
+    def _emit_refused(self, stage: str, refusal: Refusal, caller: Caller) -> None:
+        limit = refusal.policy if isinstance(refusal, LimitReached) else None
+        self.events.emit(
+            Refused(stage=stage, code=refusal.code, client=caller.client.name, source=caller.source, limit=limit)
+        )
+
+    def _emit_key(self, prepared: Prepared, outcome: Accepted | Answer | Refusal) -> None:
+        if prepared.submission.idempotency_key is None:
+            result = "none"
+        elif isinstance(outcome, Accepted):
+            result = "new"
+        elif isinstance(outcome, Answer):
+            result = "replayed"
+        else:
+            result = _KEY_RESULTS.get(outcome.code, "new")
+        self.events.emit(KeyChecked(result=result))
+
+    def _emit_claimed(self, prepared: Prepared, stored: Stored) -> None:
+        notification = stored.notification
+        route = notification.route
+        self.events.emit(RouteChosen(requested=route.requested, used=route.used, reason=route.reason))
+        self.events.emit(
+            NotificationClaimed(
+                notification_id=notification.id,
+                client=notification.client,
+                source=notification.source,
+                mode=notification.mode,
+                message_type=notification.message_type,
+                route=route.used,
+                encoding=notification.text.encoding,
+                segments=notification.text.segments,
+                recipients=prepared.dialable,
+                calls=len(prepared.calls),
+            )
+        )
+
+
+_KEY_RESULTS = {
+    ProblemCode.IDEMPOTENCY_IN_PROGRESS: "in_progress",
+    ProblemCode.IDEMPOTENCY_MISMATCH: "mismatch",
+}
