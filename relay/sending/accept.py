@@ -17,6 +17,7 @@ from relay.domain.codes import MessageType, ProblemCode
 from relay.domain.errors import IdempotencyConflict, LimitReached, Refusal, Unavailable
 from relay.domain.notification import Mode, Notification, Stored
 from relay.domain.routing import day_of, seconds_to_midnight
+from relay.sending.gate import RETRY_SOON_SECONDS
 from relay.sending.ports import (
     AllCapped,
     Cap,
@@ -35,7 +36,6 @@ from relay.sending.ports import (
 from relay.sending.prepare import Prepared
 from relay.sending.requests import Answer, Caller
 
-RETRY_SOON_SECONDS = 1.0
 AMBIGUITY_SECONDS = 10.0
 """How long a caller waits for a journal that broke in the middle of its commit."""
 

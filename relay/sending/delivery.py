@@ -19,22 +19,12 @@ from relay.domain.notification import (
     Outcome,
     PlannedCall,
     Stored,
-    overall_status,
     settle_unknown,
-    view_recipients,
 )
 from relay.sending.accept import Accepted
 from relay.sending.completion import completion_of
 from relay.sending.dial import DialPolicy, Hold, Line, await_turn, make_call
-from relay.sending.events import (
-    CallFinished,
-    Events,
-    JournalFailed,
-    NotificationCompleted,
-    TaskFailed,
-    UnknownSettled,
-    WordsMissed,
-)
+from relay.sending.events import Events, JournalFailed, TaskFailed, UnknownSettled
 from relay.sending.follow_up import LONGEST_BACKOFF_MS, Step, decide
 from relay.sending.persistence import until_written
 from relay.sending.ports import (
@@ -44,12 +34,10 @@ from relay.sending.ports import (
     Journal,
     JournalUnavailable,
     RecordResult,
-    RejectionKind,
     SendOutcome,
     SendResult,
 )
-
-_MISSED_FIELDS = {RejectionKind.BLOCKED_SENDER: "sender", RejectionKind.BLOCKED_WORDS: "message"}
+from relay.sending.report import Report
 
 
 class Desk(Protocol):
@@ -91,6 +79,7 @@ class Delivery:
         self._desk = desk
         self._deadline = deadline
         self._request_id = request_id
+        self._report = Report(desk.events)
         self._calls = {call.ordinal: call for call in accepted.stored.calls}
         self._pending = deque(call for call in accepted.stored.calls if call.state is CallState.CLAIMED)
         self._open = len(self._pending)
@@ -186,7 +175,7 @@ class Delivery:
                 await self._record(call, step)
         else:
             await self._record(call, step)
-        self._emit_call(call, result)
+        self._report.call_finished(self._notification, call, result)
 
     async def _close_unsent(self, call: Call, code: Code) -> None:
         await self._record(call, Step((Outcome(code=code),) * len(call.recipients)))
@@ -238,7 +227,7 @@ class Delivery:
             return
         if not self._completed:
             await self._complete()
-        self._emit_completed()
+        self._report.completed(self._stored, self._desk.clock.monotonic() - self._started, self._request_id)
 
     async def _complete(self) -> None:
         completion = self._completion()
@@ -329,59 +318,6 @@ class Delivery:
     def _answer(self) -> None:
         if not self.answered.done():
             self.answered.set_result(self._stored if self._lost else self._snapshot(self._stored.completed_at))
-
-    # --- what is said -------------------------------------------------------------------------------------------
-
-    def _emit_call(self, call: Call, result: SendResult) -> None:
-        notification, rejection = self._notification, result.rejection
-        code = rejection.code if rejection is not None else None
-        if result.outcome is SendOutcome.ACCEPTED:
-            code = "TG00"
-        self._desk.events.emit(
-            CallFinished(
-                notification_id=notification.id,
-                ordinal=call.ordinal,
-                route=call.route,
-                recipients=len(call.recipients),
-                outcome=result.outcome,
-                cause=result.cause,
-                seconds=result.seconds,
-                upstream_code=code,
-                warnings=result.warnings,
-                attempt=1 if call.route is notification.route.used else 2,
-            )
-        )
-        if rejection is not None and rejection.kind in _MISSED_FIELDS:
-            missed = _MISSED_FIELDS[rejection.kind]
-            self._desk.events.emit(
-                WordsMissed(
-                    notification_id=notification.id,
-                    client=notification.client,
-                    field=missed,
-                    sender=notification.sender,
-                )
-            )
-
-    def _emit_completed(self) -> None:
-        notification = self._notification
-        counts: dict[tuple[Status, Code], int] = {}
-        for result in view_recipients(self._stored):
-            counts[result.status, result.code] = counts.get((result.status, result.code), 0) + 1
-        self._desk.events.emit(
-            NotificationCompleted(
-                notification_id=notification.id,
-                client=notification.client,
-                source=notification.source,
-                mode=notification.mode,
-                message_type=notification.message_type,
-                route=notification.route.used,
-                status=overall_status(view_recipients(self._stored)),
-                recipients=counts,
-                calls=sum(1 for call in self._calls.values() if call.dialled),
-                seconds=self._desk.clock.monotonic() - self._started,
-                request_id=self._request_id,
-            )
-        )
 
     def _report_bug(self, task: str, bug: Exception) -> None:
         self._desk.events.emit(

@@ -14,27 +14,21 @@ from relay.domain.clients import Client
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import FieldError, LimitReached, Refusal, Unavailable
 from relay.domain.notification import Mode, Stored
-from relay.sending.accept import RETRY_SOON_SECONDS, Acceptance, Accepted, AcceptPolicy, journal_unavailable
+from relay.sending.accept import Acceptance, Accepted, AcceptPolicy, journal_unavailable
 from relay.sending.breaker import BreakerState
 from relay.sending.delivery import Delivery
 from relay.sending.dial import DialPolicy, Line
-from relay.sending.events import (
-    Drained,
-    Events,
-    KeyChecked,
-    NotificationClaimed,
-    Refused,
-    RouteChosen,
-    TaskFailed,
-    WordsHit,
-)
+from relay.sending.events import Drained, Events
+from relay.sending.gate import RETRY_SOON_SECONDS, find_obstacle, refuse_stopping
 from relay.sending.persistence import until_written
 from relay.sending.ports import Clock, Ids, Journal, JournalUnavailable, ListFilter, Taken
-from relay.sending.prepare import Prepared, Rules, find_field_errors, prepare
+from relay.sending.prepare import Prepared, Rules, find_field_errors, prepare, preview_of
 from relay.sending.queue import Queue
 from relay.sending.quotas import RequestLimiter
 from relay.sending.recover import end_unsent
-from relay.sending.requests import Answer, Balance, Caller, Health, Preview, PreviewProblem, Submission
+from relay.sending.report import Report
+from relay.sending.requests import Answer, Balance, Caller, Health, Preview, Submission
+from relay.sending.tasks import Tasks
 from relay.sending.upkeep import Upkeep
 
 
@@ -87,6 +81,7 @@ class Dispatcher:
         self._sending_policy = policy
         self._acceptance = Acceptance(journal, clock, ids, accept_policy, self._disown)
         self._limiter = RequestLimiter()
+        self._report = Report(events)
         self._queue = Queue(
             journal,
             clock,
@@ -96,8 +91,7 @@ class Dispatcher:
             clients=self._sendable_clients,
             deliver=self._deliver_taken,
         )
-        self._sends: set[asyncio.Task[None]] = set()
-        self._loops: list[asyncio.Task[None]] = []
+        self._tasks = Tasks(events)
         self._admitted = 0
         self._started = False
         self._draining = False
@@ -113,22 +107,16 @@ class Dispatcher:
         await self._upkeep.recover()
         await self._upkeep.look_at_pause()
         for name, work, seconds in self._upkeep.duties():
-            self._loops.append(asyncio.create_task(self._upkeep.repeat(name, work, seconds), name=name))
-        self._loops.append(asyncio.create_task(self._queue.run(), name="queue"))
+            self._tasks.loop(self._upkeep.repeat(name, work, seconds), name)
+        self._tasks.loop(self._queue.run(), "queue")
         self._started = True
 
     async def drain(self) -> Drained:
         """Take nothing more, let what is out finish and be recorded, then stop the duties. Emits what came of it."""
         self._draining = True
         self._queue.stop()
-        sends = set(self._sends)
-        pending = sends
-        if sends:
-            _, pending = await asyncio.wait(sends, timeout=self._sending_policy.drain_seconds)
-        for task in (*self._loops, *pending):
-            task.cancel()
-        await asyncio.gather(*self._loops, *pending, return_exceptions=True)
-        drained = Drained(drained=len(sends) - len(pending), abandoned=len(pending))
+        finished, abandoned = await self._tasks.drain(self._sending_policy.drain_seconds)
+        drained = Drained(drained=finished, abandoned=abandoned)
         self.events.emit(drained)
         return drained
 
@@ -137,16 +125,8 @@ class Dispatcher:
         return self._draining
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
-        """Run work in a task that is strongly referenced, drained at the end, and heard when it fails."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._sends.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: "asyncio.Task[None]") -> None:
-        self._sends.discard(task)
-        if not task.cancelled() and (bug := task.exception()) is not None:
-            self.events.emit(TaskFailed(task=task.get_name(), exception=type(bug).__name__))
+        """See ``Desk.spawn``."""
+        return self._tasks.spawn(work, name)
 
     # --- what callers ask -----------------------------------------------------------------------------------------
 
@@ -164,7 +144,7 @@ class Dispatcher:
         self.spawn(self._send(prepared, caller, line, deadline, result), "send")
         outcome = await asyncio.shield(result)
         if isinstance(outcome, Refusal):
-            self._emit_refused("accept", outcome, caller)
+            self._report.refused("accept", outcome, caller)
             raise outcome
         return outcome
 
@@ -179,11 +159,11 @@ class Dispatcher:
         """Claim and deliver; the caller may be gone by now."""
         try:
             [outcome] = await self._acceptance.claim([prepared], caller, Mode.SYNCHRONOUS)
-            self._emit_key(prepared, outcome)
+            self._report.key_checked(prepared, outcome)
             if not isinstance(outcome, Accepted):
                 result.set_result(outcome)
                 return
-            self._emit_claimed(prepared, outcome.stored)
+            self._report.claimed(prepared, outcome.stored)
             delivery = Delivery(outcome, line, self, deadline=deadline, request_id=caller.request_id)
             delivery.answered.add_done_callback(lambda done: result.set_result(Answer(stored=done.result())))
             await delivery.run()
@@ -211,7 +191,9 @@ class Dispatcher:
     async def _prepare_queued(self, submission: Submission, caller: Caller) -> Prepared | Answer | Refusal:
         try:
             prepared = self._prepare(submission, caller, asynchronous=True, limited=True)
-            refusal = next(iter(prepared.refusals), None) or self._gate_queued()
+            refusal = next(iter(prepared.refusals), None) or (
+                refuse_stopping() if self._draining or not self._started else None
+            )
             return prepared if refusal is None else await self._answer_or_refuse(prepared, caller, refusal)
         except Refusal as refusal:
             return refusal
@@ -222,31 +204,19 @@ class Dispatcher:
         work = asyncio.ensure_future(self._acceptance.claim(prepared, caller, Mode.ASYNCHRONOUS))
         answers: list[Answer | Refusal] = []
         for item, outcome in zip(prepared, await asyncio.shield(work), strict=True):
-            self._emit_key(item, outcome)
+            self._report.key_checked(item, outcome)
             if isinstance(outcome, Accepted):
-                self._emit_claimed(item, outcome.stored)
+                self._report.claimed(item, outcome.stored)
                 answers.append(Answer(stored=outcome.stored))
             else:
                 if isinstance(outcome, Refusal):
-                    self._emit_refused("accept", outcome, caller)
+                    self._report.refused("accept", outcome, caller)
                 answers.append(outcome)
         return answers
 
     def preview(self, submission: Submission, caller: Caller, *, asynchronous: bool) -> Preview:
         """See ``Sending.preview``."""
-        prepared = self._prepare(submission, caller, asynchronous=asynchronous)
-        problems = tuple(PreviewProblem(code=r.code, detail=r.detail) for r in prepared.refusals)
-        return Preview(
-            problems=problems,
-            sender=prepared.sender,
-            route=prepared.route,
-            text=prepared.text,
-            entries=prepared.entries,
-            hits=prepared.hits,
-            warnings=prepared.warnings,
-            calls=len(prepared.calls),
-            estimated_units=prepared.dialable * prepared.text.segments,
-        )
+        return preview_of(self._prepare(submission, caller, asynchronous=asynchronous))
 
     def find_field_errors(
         self, submission: Submission, caller: Caller, *, asynchronous: bool, skip: frozenset[str]
@@ -311,7 +281,7 @@ class Dispatcher:
         try:
             self._limiter.check(caller.client, self.clock.monotonic())
         except LimitReached as refusal:
-            self._emit_refused("accept", refusal, caller)
+            self._report.refused("accept", refusal, caller)
             raise
 
     def _prepare(
@@ -330,45 +300,30 @@ class Dispatcher:
                 now_ms=self.clock.now_ms(),
             )
         except Refusal as refusal:
-            self._emit_refused("prepare", refusal, caller)
+            self._report.refused("prepare", refusal, caller)
             raise
-        for found in prepared.found:
-            self.events.emit(WordsHit(category=found.hit.category, action=found.action, field=found.field))
+        self._report.words_hit(prepared)
         return prepared
 
     async def _answer_or_refuse(self, prepared: Prepared, caller: Caller, refusal: Refusal) -> Answer:
         """Who claimed the key before gets the stored answer, whatever would be said to a new request."""
         earlier = await self._acceptance.find_answer(prepared, caller)
         if isinstance(earlier, Answer):
-            self.events.emit(KeyChecked(result="replayed"))
+            self._report.key_checked(prepared, earlier)
             return earlier
         refusal = earlier or refusal
-        self._emit_refused("accept" if isinstance(refusal, Unavailable) else "prepare", refusal, caller)
+        self._report.refused("accept" if isinstance(refusal, Unavailable) else "prepare", refusal, caller)
         raise refusal
 
-    def _gate(self, line: Line) -> Refusal | None:
-        """Shed before the claim: say no at once where a send could only wait or fail."""
-        if (refusal := self._gate_queued()) is not None:
-            return refusal
-        now = self.clock.monotonic()
-        if self._upkeep.paused:
-            return Unavailable(ProblemCode.PAUSED, "The operator has stopped all sending.", retry_after_seconds=30.0)
-        if (wait := line.breaker.seconds_until_allowed(now)) > 0:
-            detail = "smsclone does not answer, or refuses the relay; sending stops for a moment. Nothing was sent."
-            return Unavailable(ProblemCode.UPSTREAM_UNREACHABLE, detail, retry_after_seconds=wait)
-        if (wait := line.breaker.seconds_without_balance(now)) > 0:
-            detail = "The units at smsclone ran out. Nothing was sent; the operator has to buy units."
-            return Unavailable(ProblemCode.UPSTREAM_NO_BALANCE, detail, retry_after_seconds=wait)
-        if self._admitted >= self._sending_policy.max_waiting:
-            detail = "Too many notifications are under way. Nothing was sent; try again, or use Prefer: respond-async."
-            return Unavailable(ProblemCode.OVERLOADED, detail, retry_after_seconds=RETRY_SOON_SECONDS)
-        return None
+    def _refuse_stopping(self) -> Refusal | None:
+        return refuse_stopping() if self._draining or not self._started else None
 
-    def _gate_queued(self) -> Refusal | None:
-        if self._draining or not self._started:
-            detail = "This instance is stopping or not yet ready; another one will take the request."
-            return Unavailable(ProblemCode.DRAINING, detail, retry_after_seconds=RETRY_SOON_SECONDS)
-        return None
+    def _gate(self, line: Line) -> Refusal | None:
+        if (refusal := self._refuse_stopping()) is not None:
+            return refusal
+        overloaded = self._admitted >= self._sending_policy.max_waiting
+        now = self.clock.monotonic()
+        return find_obstacle(line.breaker, now, paused=self._upkeep.paused, overloaded=overloaded)
 
     # --- deliveries -----------------------------------------------------------------------------------------------
 
@@ -404,47 +359,3 @@ class Dispatcher:
             await end_unsent(await self.journal.take_back(notification_ids), self.journal, self.clock)
 
         await until_written(end, "disown", self.events)
-
-    # --- what is said ---------------------------------------------------------------------------------------------
-
-    def _emit_refused(self, stage: str, refusal: Refusal, caller: Caller) -> None:
-        limit = refusal.policy if isinstance(refusal, LimitReached) else None
-        self.events.emit(
-            Refused(stage=stage, code=refusal.code, client=caller.client.name, source=caller.source, limit=limit)
-        )
-
-    def _emit_key(self, prepared: Prepared, outcome: Accepted | Answer | Refusal) -> None:
-        if prepared.submission.idempotency_key is None:
-            result = "none"
-        elif isinstance(outcome, Accepted):
-            result = "new"
-        elif isinstance(outcome, Answer):
-            result = "replayed"
-        else:
-            result = _KEY_RESULTS.get(outcome.code, "new")
-        self.events.emit(KeyChecked(result=result))
-
-    def _emit_claimed(self, prepared: Prepared, stored: Stored) -> None:
-        notification = stored.notification
-        route = notification.route
-        self.events.emit(RouteChosen(requested=route.requested, used=route.used, reason=route.reason))
-        self.events.emit(
-            NotificationClaimed(
-                notification_id=notification.id,
-                client=notification.client,
-                source=notification.source,
-                mode=notification.mode,
-                message_type=notification.message_type,
-                route=route.used,
-                encoding=notification.text.encoding,
-                segments=notification.text.segments,
-                recipients=prepared.dialable,
-                calls=len(prepared.calls),
-            )
-        )
-
-
-_KEY_RESULTS = {
-    ProblemCode.IDEMPOTENCY_IN_PROGRESS: "in_progress",
-    ProblemCode.IDEMPOTENCY_MISMATCH: "mismatch",
-}

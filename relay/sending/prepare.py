@@ -1,8 +1,8 @@
 """The first stage: is this request one that can be sent, and how would it go out? Pure; a preview is this and no more.
 
-Judging comes in two steps. Field errors are found all at once and end the matter. What is well formed may still be
-refused (not allowed, blocked words, quiet hours): those refusals are collected in the order in which a send would meet
-them, so that a preview can show all of them.
+Judging comes in two steps. Field errors are found all at once and end the matter (``fields``). What is well formed may
+still be refused (not allowed, blocked words, quiet hours): those refusals are collected in the order in which a send
+would meet them, so that a preview can show all of them.
 """
 
 from collections.abc import Mapping
@@ -10,22 +10,14 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from relay.domain.blocked_words import Found, WordMatcher
-from relay.domain.callbacks import find_url_error
 from relay.domain.clients import Client
-from relay.domain.codes import MessageType, OnNonGsm, ProblemCode, Route
-from relay.domain.errors import Blocked, FieldError, NotAllowed, QuietHours, Refusal, ValidationFailed
+from relay.domain.codes import MessageType, ProblemCode, Route
+from relay.domain.errors import Blocked, FieldError, NotAllowed, QuietHours, Refusal
 from relay.domain.notification import Entry, Hit, PlannedCall, RouteDecision, SendWarning, TextFacts
-from relay.domain.numbers import parse_recipients
 from relay.domain.routing import QuietWindow, choose_route, quiet_until
-from relay.domain.senders import SenderVerdict, check_sender
-from relay.domain.text import find_forbidden_character, prepare_text
+from relay.sending.fields import Fields, validation_failed
 from relay.sending.ports import MessageTooLongEncoded, Upstream
-from relay.sending.requests import Submission
-
-MOST_RECIPIENTS = 10_000
-MOST_RECIPIENTS_SYNCHRONOUS = 100
-MOST_SEGMENTS = 10
-LONGEST_REFERENCE = 64
+from relay.sending.requests import Preview, PreviewProblem, Submission
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -63,18 +55,6 @@ class Prepared(Struct, frozen=True, kw_only=True):
         return tuple(found.hit for found in self.found)
 
 
-_OWN_PROBLEM: dict[str, ProblemCode] = {
-    code.value: code
-    for code in (
-        ProblemCode.USE_ASYNC,
-        ProblemCode.MESSAGE_TOO_LONG_ENCODED,
-        ProblemCode.NON_GSM_TEXT,
-        ProblemCode.TOO_MANY_SEGMENTS,
-    )
-}
-"""Field errors that are a problem of their own when nothing else is wrong (SPEC section 2)."""
-
-
 def prepare(
     submission: Submission, client: Client, rules: Rules, upstream: Upstream, *, asynchronous: bool, now_ms: int
 ) -> Prepared:
@@ -91,18 +71,18 @@ def prepare(
     Raises:
         ValidationFailed: with every field error at once.
     """
-    judge = _Judge(submission, client, rules, asynchronous=asynchronous)
-    errors = judge.find_errors()
-    if errors:
-        raise validation_failed(errors)
+    fields = Fields(submission, client, allow_foreign=rules.allow_foreign, asynchronous=asynchronous)
+    if fields.errors:
+        raise validation_failed(fields.errors)
+    judge = _Judge(fields, rules)
     judge.judge(now_ms)
     calls = judge.plan(upstream)
     return Prepared(
         submission=submission,
-        sender=judge.sender_name,
-        entries=judge.entries,
-        message=judge.text.message,
-        text=judge.text.facts,
+        sender=fields.sender,
+        entries=fields.entries,
+        message=fields.text.message,
+        text=fields.text.facts,
         route=judge.route,
         calls=calls,
         found=tuple(judge.found),
@@ -116,111 +96,38 @@ def find_field_errors(
     submission: Submission, client: Client, rules: Rules, *, asynchronous: bool, skip: frozenset[str]
 ) -> tuple[FieldError, ...]:
     """Find what is wrong with the fields that are not in ``skip``."""
-    errors = _Judge(submission, client, rules, asynchronous=asynchronous).find_errors()
-    return tuple(error for error in errors if error.field.split("[")[0] not in skip)
+    fields = Fields(submission, client, allow_foreign=rules.allow_foreign, asynchronous=asynchronous)
+    return tuple(error for error in fields.errors if error.field.split("[")[0] not in skip)
 
 
-def validation_failed(errors: list[FieldError]) -> ValidationFailed:
-    """Make one refusal of all field errors; a lone error that is a problem of its own keeps its own code."""
-    if len(errors) == 1 and (own := _OWN_PROBLEM.get(errors[0].code)) is not None:
-        return ValidationFailed(errors, code=own, detail=errors[0].message)
-    return ValidationFailed(errors)
+def preview_of(prepared: Prepared) -> Preview:
+    """Show a prepared request; units are an estimate (one a segment and recipient), the upstream counts its own way."""
+    return Preview(
+        problems=tuple(PreviewProblem(code=refusal.code, detail=refusal.detail) for refusal in prepared.refusals),
+        sender=prepared.sender,
+        route=prepared.route,
+        text=prepared.text,
+        entries=prepared.entries,
+        hits=prepared.hits,
+        warnings=prepared.warnings,
+        calls=len(prepared.calls),
+        estimated_units=prepared.dialable * prepared.text.segments,
+    )
 
 
 class _Judge:
-    """One request on its way through the rules."""
+    """One well-formed request on its way through the rules."""
 
-    def __init__(self, submission: Submission, client: Client, rules: Rules, *, asynchronous: bool) -> None:
-        self.submission = submission
-        self.client = client
+    def __init__(self, fields: Fields, rules: Rules) -> None:
+        self.fields = fields
+        self.submission = fields.submission
+        self.client = fields.client
         self.rules = rules
-        self.asynchronous = asynchronous
-        self.sender_name = ""
-        self.entries: tuple[Entry, ...] = ()
-        self.text = prepare_text(submission.message, submission.on_non_gsm)
         self.route: RouteDecision | None = None
         self.found: list[Found] = []
-        self.warnings: list[SendWarning] = []
+        self.warnings: list[SendWarning] = list(fields.warnings)
         self.held_until: int | None = None
         self.refusals: list[Refusal] = []
-
-    def find_errors(self) -> list[FieldError]:
-        """Every field error of the request, in the order of the fields."""
-        return [
-            *self._sender_errors(),
-            *self._recipient_errors(),
-            *self._message_errors(),
-            *self._reference_errors(),
-            *self._callback_errors(),
-        ]
-
-    def _sender_errors(self) -> list[FieldError]:
-        sender = self.submission.sender if self.submission.sender is not None else self.client.default_sender
-        if sender is None:
-            return [FieldError("sender", "required", "Give a sender: this client has no default sender.")]
-        verdict = check_sender(sender, allowed=sender.strip() in self.client.senders)
-        if verdict.error is not None or verdict.name is None:
-            return [FieldError("sender", str(verdict.error), _sender_remedy(verdict))]
-        self.sender_name = verdict.name
-        self.warnings.extend(SendWarning(code=f"sender_{word}") for word in verdict.warnings)
-        return []
-
-    def _recipient_errors(self) -> list[FieldError]:
-        recipients = self.submission.recipients
-        if not recipients:
-            return [FieldError("recipients", "required", "Give at least one recipient.")]
-        if len(recipients) > MOST_RECIPIENTS:
-            return [FieldError("recipients", "too_many", f"Give at most {MOST_RECIPIENTS} recipients in one request.")]
-        if len(recipients) > MOST_RECIPIENTS_SYNCHRONOUS and not self.asynchronous:
-            remedy = f"Above {MOST_RECIPIENTS_SYNCHRONOUS} recipients, send the header Prefer: respond-async."
-            return [FieldError("recipients", ProblemCode.USE_ASYNC.value, remedy)]
-        self.entries = parse_recipients(recipients, allow_foreign=self.rules.allow_foreign)
-        bad = [(i, entry.reason) for i, entry in enumerate(self.entries) if entry.reason is not None]
-        if not bad or (len(bad) < len(self.entries) and not self.submission.strict):
-            return []
-        return [
-            FieldError(f"recipients[{i}]", reason.value, "Not a mobile number that can be sent to.")
-            for i, reason in bad
-        ]
-
-    def _message_errors(self) -> list[FieldError]:
-        message = self.submission.message
-        if not message.strip():
-            return [FieldError("message", "empty", "Give a message; one of blanks only is not sent.")]
-        position = find_forbidden_character(message)
-        if position is not None:
-            remedy = f"Character {position} is a control character; only line feeds are allowed."
-            return [FieldError("message", "control_character", remedy)]
-        errors = []
-        if self.text.non_gsm and self.submission.on_non_gsm is OnNonGsm.REJECT:
-            remedy = f"{len(self.text.non_gsm)} characters, the first at {self.text.non_gsm[0]}, are outside GSM-7."
-            errors.append(FieldError("message", ProblemCode.NON_GSM_TEXT.value, remedy))
-        limit = min(self.submission.max_segments or MOST_SEGMENTS, MOST_SEGMENTS)
-        if self.text.facts.segments > limit:
-            remedy = f"The text takes {self.text.facts.segments} segments; at most {limit} are allowed here."
-            errors.append(FieldError("message", ProblemCode.TOO_MANY_SEGMENTS.value, remedy))
-        return errors
-
-    def _reference_errors(self) -> list[FieldError]:
-        errors = []
-        reference = self.submission.reference
-        if reference is not None and not _is_reference(reference):
-            remedy = f"Use 1 to {LONGEST_REFERENCE} visible ASCII characters."
-            errors.append(FieldError("reference", "malformed", remedy))
-        segments = self.submission.max_segments
-        if segments is not None and not 1 <= segments <= MOST_SEGMENTS:
-            errors.append(FieldError("max_segments", "out_of_range", f"Give a number from 1 to {MOST_SEGMENTS}."))
-        return errors
-
-    def _callback_errors(self) -> list[FieldError]:
-        url = self.submission.callback_url
-        if url is None:
-            return []
-        if not self.asynchronous:
-            remedy = "Only asynchronous notifications call back; send the header Prefer: respond-async."
-            return [FieldError("callback_url", "asynchronous_only", remedy)]
-        error = find_url_error(url, self.client.callback_hosts)
-        return [] if error is None else [FieldError("callback_url", error.code, error.remedy)]
 
     def judge(self, now_ms: int) -> None:
         """Collect what a send would be refused for although every field is well formed."""
@@ -230,7 +137,7 @@ class _Judge:
 
     def _judge_permissions(self) -> None:
         message_type, requested = self.submission.message_type, self.submission.route
-        if self.sender_name not in self.client.senders and self.sender_name != self.client.default_sender:
+        if self.fields.sender not in self.client.senders and self.fields.sender != self.client.default_sender:
             self._refuse(ProblemCode.SENDER_NOT_ALLOWED, "This client may not use this sender; see its settings.")
         if message_type not in self.client.message_types:
             self._refuse(
@@ -249,7 +156,7 @@ class _Judge:
         submission, matcher = self.submission, self.rules.matcher
         exceptions = self.client.word_exceptions
         in_sender = matcher.find(
-            self.sender_name, field="sender", message_type=submission.message_type, exceptions=exceptions
+            self.fields.sender, field="sender", message_type=submission.message_type, exceptions=exceptions
         )
         in_message = matcher.find(
             submission.message, field="message", message_type=submission.message_type, exceptions=exceptions
@@ -277,7 +184,7 @@ class _Judge:
         until = quiet_until(window, now_ms) if window is not None else None
         if until is None:
             return
-        if self.asynchronous:
+        if self.fields.asynchronous:
             self.held_until = until
             return
         detail = "Messages of this type are not sent at this hour. Send later, or with Prefer: respond-async."
@@ -290,10 +197,10 @@ class _Judge:
             ValidationFailed: not even one recipient fits into a URL.
         """
         route = self.route.used if self.route is not None else Route.NORMAL
-        dialable = [i for i, e in enumerate(self.entries) if e.number is not None and e.duplicate_of is None]
-        numbers = [self.entries[i].number or "" for i in dialable]
+        dialable = [i for i, e in enumerate(self.fields.entries) if e.number is not None and e.duplicate_of is None]
+        numbers = [self.fields.entries[i].number or "" for i in dialable]
         try:
-            chunks = upstream.chunk(self.sender_name, self.text.message, route, numbers)
+            chunks = upstream.chunk(self.fields.sender, self.fields.text.message, route, numbers)
         except MessageTooLongEncoded:
             remedy = "The text is too long once percent-encoded for the upstream's URL; shorten it or use fold."
             error = FieldError("message", ProblemCode.MESSAGE_TOO_LONG_ENCODED.value, remedy)
@@ -304,21 +211,5 @@ class _Judge:
         self.refusals.append(NotAllowed(code, detail))
 
 
-def _sender_remedy(verdict: SenderVerdict) -> str:
-    remedies = {
-        "empty": "Give a sender ID.",
-        "numeric": "A sender ID needs a letter: one of digits only is rewritten or dropped by networks.",
-        "bad_character": "Use ASCII letters, digits, single blanks, dot, hyphen or ampersand.",
-        "too_short": "Use at least 3 characters.",
-        "too_long": "Use at most 11 characters; the relay never cuts a name.",
-        "reserved": "This name belongs to a network, bank or authority; the operator can put it on the allow list.",
-    }
-    return remedies.get(str(verdict.error), "This sender ID cannot be used.")
-
-
 def _word_warning(hit: Hit) -> SendWarning:
     return SendWarning(code="listed_word", entry=hit.entry, category=hit.category, start=hit.start, end=hit.end)
-
-
-def _is_reference(text: str) -> bool:
-    return 0 < len(text) <= LONGEST_REFERENCE and all("!" <= character <= "~" for character in text)

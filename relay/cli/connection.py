@@ -1,0 +1,81 @@
+"""How client commands reach a running relay: one request, one answer, errors as people read them."""
+
+from typing import Annotated, Any
+
+import httpx
+import msgspec
+from cyclopts import Parameter
+
+from relay.cli.console import CommandError, ExitStatus
+
+Url = Annotated[str, Parameter(name="--url", env_var="RELAY_CLIENT_URL", help="Where the relay listens.")]
+Key = Annotated[
+    str, Parameter(name="--key", env_var="RELAY_CLIENT_KEY", help="The client's key, rk_….", show_default=False)
+]
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+_TIMEOUT_SECONDS = 40.0
+
+
+class Reply(msgspec.Struct):
+    """An answer of the relay: HTTP status and decoded body."""
+
+    status: int
+    body: Any
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether the relay said no."""
+        return self.status >= 400
+
+
+def call(
+    method: str, url: str, path: str, key: str, *, json: Any = None, headers: dict[str, str] | None = None
+) -> Reply:
+    """Make one request. It is never repeated: a send that timed out here may be on its way.
+
+    Raises:
+        CommandError: the relay cannot be reached, or did not answer in time, or answered something else than JSON.
+    """
+    if not key:
+        raise CommandError("no key.", "Give --key or set RELAY_CLIENT_KEY; relay keys new makes one.", ExitStatus.USAGE)
+    content = None if json is None else msgspec.json.encode(json)
+    sent = {"Authorization": f"Bearer {key}", **({"Content-Type": "application/json"} if content else {})}
+    try:
+        response = httpx.request(
+            method,
+            url.rstrip("/") + path,
+            content=content,
+            headers=sent | (headers or {}),
+            timeout=_TIMEOUT_SECONDS,
+            trust_env=False,
+        )
+        return Reply(response.status_code, msgspec.json.decode(response.content) if response.content else None)
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL):
+        raise CommandError(
+            f"no relay answers at {url}.", "Start one with: relay serve", ExitStatus.UNREACHABLE
+        ) from None
+    except httpx.HTTPError:
+        raise CommandError(
+            "the relay did not answer in full.",
+            "The message may have been sent: look it up by its reference or idempotency key before you repeat it.",
+            ExitStatus.UNCLEAR,
+        ) from None
+    except msgspec.DecodeError:
+        raise CommandError(f"{url} is not a relay.", "Check --url.", ExitStatus.USAGE) from None
+
+
+def expect(reply: Reply) -> Any:
+    """Give the body of an answer that is not a problem.
+
+    Raises:
+        CommandError: the problem's detail, with its field errors.
+    """
+    if not reply.is_problem:
+        return reply.body
+    body = reply.body if isinstance(reply.body, dict) else {}
+    errors = "; ".join(f"{error['field']}: {error['message']}" for error in body.get("errors", []))
+    hits = ", ".join(f"“{hit['entry']}” ({hit['category']}) at {hit['start']}" for hit in body.get("hits", []))
+    extra = " ".join(part for part in (errors, hits) if part)
+    what = f"{body.get('code', reply.status)}: {body.get('detail', 'the relay refused.')}"
+    raise CommandError(what, extra or "", ExitStatus.REFUSED)

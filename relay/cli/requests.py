@@ -1,0 +1,147 @@
+"""Commands of a calling service: ``send``, ``preview``, ``balance``."""
+
+import uuid
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from relay.cli.connection import DEFAULT_URL, Key, Url, call, expect
+from relay.cli.console import STATUS_STYLES, ExitStatus, console
+
+Recipients = Annotated[tuple[str, ...], Parameter(name=["--to", "-t"], help="A recipient; may be given again.")]
+Message = Annotated[str, Parameter(name=["--message", "-m"], help="The text.")]
+Sender = Annotated[str | None, Parameter(name="--sender", help="The sender ID; the client's default if left out.")]
+MessageKind = Annotated[str, Parameter(name="--type", help="otp, alert, transactional or promotional.")]
+RouteName = Annotated[str, Parameter(name="--route", help="auto, normal, dnd or dnd-fallback.")]
+OnNonGsm = Annotated[str, Parameter(name="--on-non-gsm", help="send, fold, fold-letters or reject.")]
+
+
+def request_commands(app: App) -> None:
+    """Add the commands of a calling service."""
+    app.command(send)
+    app.command(preview)
+    app.command(balance)
+
+
+def send(
+    *,
+    to: Recipients,
+    message: Message,
+    sender: Sender = None,
+    type: MessageKind = "transactional",  # noqa: A002 — the option's name is the field's word
+    route: RouteName = "auto",
+    on_non_gsm: OnNonGsm = "send",
+    reference: str | None = None,
+    idempotency_key: str | None = None,
+    asynchronous: Annotated[bool, Parameter(name="--async", negative="")] = False,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+) -> int:
+    """Send a message through a running relay, and show what became of each recipient.
+
+    Without --idempotency-key a fresh one is made and shown, so that the same command can be repeated with it.
+
+    Example: relay send --to 08012345678 --message "Your order is on its way." --key rk_…
+    """
+    idempotency_key = idempotency_key or str(uuid.uuid4())
+    headers = {"Idempotency-Key": idempotency_key, **({"Prefer": "respond-async"} if asynchronous else {})}
+    request = _request(to, message, sender, type, route, on_non_gsm) | ({"reference": reference} if reference else {})
+    body = expect(call("POST", url, "/v1/notifications", key, json=request, headers=headers))
+    _print_notification(body)
+    console.print(f"[dim]idempotency key {idempotency_key}[/]")
+    return _exit_status(body["status"])
+
+
+def preview(
+    *,
+    to: Recipients,
+    message: Message,
+    sender: Sender = None,
+    type: MessageKind = "transactional",  # noqa: A002 — the option's name is the field's word
+    route: RouteName = "auto",
+    on_non_gsm: OnNonGsm = "send",
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+) -> int:
+    """Show everything but the send: numbers, encoding, segments, word-list hits, route, calls.
+
+    Example: relay preview --to 08012345678 --message "You have W0N" --type promotional --key rk_…
+    """
+    request = _request(to, message, sender, type, route, on_non_gsm)
+    body = expect(call("POST", url, "/v1/notifications/preview", key, json=request))
+    _print_preview(body)
+    return ExitStatus.DONE if body["acceptable"] else ExitStatus.REFUSED
+
+
+def balance(*, url: Url = DEFAULT_URL, key: Key = "") -> int:
+    """Show the units left at smsclone.
+
+    Example: relay balance --key rk_…
+    """
+    body = expect(call("GET", url, "/v1/balance", key))
+    console.print(f"{body['units']} units, read at {body['read_at']}")
+    return ExitStatus.DONE
+
+
+def _request(
+    to: tuple[str, ...], message: str, sender: str | None, kind: str, route: str, on_non_gsm: str
+) -> dict[str, Any]:
+    request = {
+        "recipients": list(to),
+        "message": message,
+        "message_type": kind,
+        "route": route,
+        "on_non_gsm": on_non_gsm,
+    }
+    return request | ({"sender": sender} if sender is not None else {})
+
+
+def _exit_status(status: str) -> int:
+    return {
+        "sent": ExitStatus.DONE,
+        "queued": ExitStatus.DONE,
+        "in_progress": ExitStatus.DONE,
+        "rejected": ExitStatus.REFUSED,
+        "not_sent": ExitStatus.REFUSED,
+    }.get(status, ExitStatus.UNCLEAR)
+
+
+def _print_notification(body: dict[str, Any]) -> None:
+    style = STATUS_STYLES.get(body["status"], "")
+    route, text = body["route"], body["text"]
+    console.print(f"[{style}]{body['status']}[/]  {body['id']}")
+    console.print(
+        f"route {route['used']} ({route['reason']}), {text['encoding']}, {text['segments']} segment(s)"
+        + ("  [yellow]replayed[/]" if body["replayed"] else "")
+        + ("  [cyan]sandbox[/]" if body["sandbox"] else "")
+    )
+    table = Table(box=None, pad_edge=False)
+    for column in ("recipient", "status", "code", "upstream", "again?"):
+        table.add_column(column, style="dim" if column == "upstream" else None)
+    for recipient in body["recipients"]:
+        upstream = recipient["upstream"] or {}
+        table.add_row(
+            recipient["input"],
+            f"[{STATUS_STYLES.get(recipient['status'], '')}]{recipient['status']}[/]",
+            recipient["code"] + (f" ({recipient['reason']})" if recipient.get("reason") else ""),
+            upstream.get("code") or "",
+            "safe" if recipient["retry_safe"] else "no",
+        )
+    console.print(table)
+
+
+def _print_preview(body: dict[str, Any]) -> None:
+    text, route = body["text"], body["route"]
+    verdict = "[green]would be accepted[/]" if body["acceptable"] else "[red]would be refused[/]"
+    console.print(verdict)
+    for problem in body["problems"]:
+        console.print(f"  [red]{problem['code']}[/] {problem.get('detail', '')}")
+    for hit in body["hits"]:
+        console.print(f"  “{hit['entry']}” ({hit['category']}) at characters {hit['start']} to {hit['end']}")
+    console.print(f"{text['encoding']}, {text['characters']} characters, {text['segments']} segment(s)")
+    if route is not None:
+        console.print(f"route {route['used']} ({route['reason']})")
+    console.print(f"{body['calls']} call(s), about {body['estimated_units']} unit(s) (an estimate)")
+    for recipient in body["recipients"]:
+        console.print(f"  {recipient['input']} → {recipient.get('recipient') or recipient.get('reason')}")

@@ -1,0 +1,162 @@
+"""Commands that run something: ``serve``, ``sandbox``, ``demo``; and those that prepare it: ``keys new``, ``check-config``,
+``openapi``, ``migrate``, ``recover``."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import App, Parameter
+
+from relay.cli.console import CommandError, ExitStatus, console, error_console
+from relay.settings import Settings, SettingsError, load_settings
+
+keys_app = App(name="keys", help="API keys of calling services.")
+
+
+def running_commands(app: App) -> None:
+    """Add the commands that run the relay and what belongs to it."""
+    for command in (serve, sandbox, demo, openapi, migrate, recover):
+        app.command(command)
+    app.command(check_config, name="check-config")
+    app.command(keys_app)
+
+
+def _settings() -> Settings:
+    """Load the settings, or print every error and stop."""
+    try:
+        return load_settings(os.environ)
+    except SettingsError as failure:
+        for error in failure.errors:
+            error_console.print(f"[bold red]{error.path}[/] {error.message}", soft_wrap=True)
+        count = len(failure.errors)
+        raise CommandError(
+            f"{count} setting(s) are wrong.", "Mend them all and start again.", ExitStatus.USAGE
+        ) from None
+
+
+def serve() -> int:
+    """Run the relay with the settings of RELAY_CONFIG and the environment, until SIGTERM.
+
+    Example: RELAY_CONFIG=relay.toml relay serve
+    """
+    from relay.app import StartError, run
+
+    settings = _settings()
+    try:
+        run(settings)
+    except StartError as failure:
+        raise CommandError(failure.what, failure.remedy, ExitStatus.USAGE) from None
+    return ExitStatus.DONE
+
+
+def sandbox(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 9100,
+    username: str = "demo",
+    password: str = "demo",  # noqa: S107 — the stand-in's, not a secret
+) -> int:
+    """Run a stand-in for smsclone: same paths and answers, a ledger of what it received, an inbox page.
+
+    Example: relay sandbox --port 9100
+    """
+    from relay.domain.secret import Secret
+    from relay.sandbox.server import SandboxConfig, run_sandbox
+
+    config = SandboxConfig(host=host, port=port, username=username, password=Secret(password))
+    run_sandbox(config, on_started=lambda url: console.print(f"sandbox at {url}/ (inbox), {url}/ledger (JSON)"))
+    return ExitStatus.DONE
+
+
+def demo() -> int:
+    """Run sandbox and relay with sample traffic, told as a story. Ends by itself, leaves nothing behind.
+
+    Example: relay demo
+    """
+    from relay.cli.demo import run_demo
+
+    return asyncio.run(run_demo())
+
+
+@keys_app.command(name="new")
+def new_key() -> int:
+    """Make an API key. The key is shown once; the settings hold its id and hash only.
+
+    Example: relay keys new
+    """
+    from relay.http import auth
+
+    key, key_id, digest = auth.new_key()
+    console.print(f"key, for the calling service (shown once):\n  {key}\n")
+    console.print(
+        f'for the settings, under [[clients]]:\n  keys = [{{ id = "{key_id}", sha256 = "{digest}" }}]', markup=False
+    )
+    return ExitStatus.DONE
+
+
+def check_config() -> int:
+    """Check the settings and word lists without starting anything.
+
+    Example: RELAY_CONFIG=relay.toml relay check-config
+    """
+    from relay.app import StartError, load_matcher
+
+    settings = _settings()
+    try:
+        load_matcher(settings)
+    except StartError as failure:
+        raise CommandError(failure.what, failure.remedy, ExitStatus.USAGE) from None
+    console.print(f"settings are good: {len(settings.clients)} client(s), {len(settings.receivers)} receiver(s)")
+    return ExitStatus.DONE
+
+
+def openapi(*, output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None) -> int:
+    """Print the OpenAPI document, or write it to a file.
+
+    Example: relay openapi --output openapi/openapi.json
+    """
+    from relay.http.documents import openapi_document
+
+    document = msgspec.json.format(openapi_document(), indent=2) + b"\n"
+    if output is None:
+        sys.stdout.buffer.write(document)
+    else:
+        output.write_bytes(document)
+    return ExitStatus.DONE
+
+
+def migrate() -> int:
+    """Bring the journal's schema up to date, then stop: for a Job that runs before new replicas start.
+
+    Example: RELAY_JOURNAL_URL=postgresql://… relay migrate
+    """
+    from relay.app import StartError, migrate_journal
+
+    try:
+        asyncio.run(migrate_journal(_settings()))
+    except StartError as failure:
+        raise CommandError(failure.what, failure.remedy, ExitStatus.USAGE) from None
+    console.print("the journal's schema is up to date")
+    return ExitStatus.DONE
+
+
+def recover(*, restored: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """After a restore from a backup: turn every call that is not finished into unknown, before any server starts.
+
+    Example: relay recover --restored
+    """
+    from relay.app import StartError, mark_restored
+
+    if not restored:
+        raise CommandError(
+            "nothing to do.", "A running relay recovers by itself; after a restore give --restored.", ExitStatus.USAGE
+        )
+    try:
+        turned = asyncio.run(mark_restored(_settings()))
+    except StartError as failure:
+        raise CommandError(failure.what, failure.remedy, ExitStatus.USAGE) from None
+    console.print(f"{turned} call(s) are unknown now; settle them with: relay unknown list")
+    return ExitStatus.DONE

@@ -1,0 +1,102 @@
+"""Commands for word lists: try a text, add, remove, list entries."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from relay.cli.console import CommandError, ExitStatus, console
+from relay.domain.blocked_words import WordEntry, WordListError, WordMatcher
+from relay.domain.codes import MessageType
+from relay.word_lists import add_entry, read_word_lists, remove_entry
+
+words_app = App(name="words", help="The block list: try a text against it, change it.")
+
+ListFile = Annotated[Path | None, Parameter(name="--list", help="A word list; the shipped one if left out.")]
+
+
+@words_app.command
+def test(text: str, *, type: MessageType = MessageType.TRANSACTIONAL, list: ListFile = None) -> int:  # noqa: A002
+    """Show what a text would hit, as message and as sender; exit status 1 where it would be refused.
+
+    Example: relay words test "You have W0N" --type promotional
+    """
+    matcher = WordMatcher(_read(list))
+    found = matcher.find(text, field="message", message_type=type)
+    if len(text) <= 11:  # noqa: PLR2004 — a sender ID has at most 11 characters
+        found += matcher.find(text, field="sender", message_type=type)
+    for hit in found:
+        style = "red" if hit.action == "block" else "yellow"
+        where = f"{hit.hit.start} to {hit.hit.end}"
+        console.print(f"[{style}]{hit.action}[/] “{hit.hit.entry}” ({hit.hit.category}) in the {hit.field}, {where}")
+    if not found:
+        console.print("nothing is hit")
+    return ExitStatus.REFUSED if any(hit.action == "block" for hit in found) else ExitStatus.DONE
+
+
+@words_app.command(name="list")
+def list_words(*, list: ListFile = None) -> int:  # noqa: A002
+    """List the entries.
+
+    Example: relay words list --list blocked_words.toml
+    """
+    table = Table(box=None, pad_edge=False)
+    for column in ("entry", "category", "action", "fields", "message types"):
+        table.add_column(column)
+    for entry in _read(list):
+        types = ", ".join(sorted(entry.message_types)) or "all"
+        table.add_row(entry.text, entry.category, entry.action, ", ".join(sorted(entry.fields)), types)
+    console.print(table)
+    return ExitStatus.DONE
+
+
+@words_app.command
+def add(
+    text: str,
+    *,
+    list: Annotated[Path, Parameter(name="--list")],  # noqa: A002
+    category: str = "custom",
+    action: str = "block",
+    fields: tuple[str, ...] = ("message",),
+    types: tuple[MessageType, ...] = (),
+) -> int:
+    """Add an entry to a list file; running relays take it up at once.
+
+    Example: relay words add "cash prize" --list blocked_words.toml --category prize --types promotional
+    """
+    if action not in ("block", "warn"):
+        raise CommandError(f"{action} is no action.", "Give --action block or warn.", ExitStatus.USAGE)
+    entry = WordEntry(
+        text=text,
+        category=category,
+        action="block" if action == "block" else "warn",
+        fields=frozenset(fields),  # type: ignore[arg-type]
+        message_types=frozenset(types),
+    )
+    try:
+        add_entry(list, entry)
+    except WordListError as failure:
+        raise CommandError("; ".join(failure.errors), "Nothing was changed.", ExitStatus.USAGE) from None
+    console.print("added")
+    return ExitStatus.DONE
+
+
+@words_app.command
+def remove(text: str, *, list: Annotated[Path, Parameter(name="--list")]) -> int:  # noqa: A002
+    """Remove the entries with this text from a list file.
+
+    Example: relay words remove "cash prize" --list blocked_words.toml
+    """
+    if not remove_entry(list, text):
+        raise CommandError("no such entry.", "See: relay words list", ExitStatus.REFUSED)
+    console.print("removed")
+    return ExitStatus.DONE
+
+
+def _read(path: Path | None) -> list[WordEntry]:
+    try:
+        return read_word_lists([path] if path is not None else [])
+    except (WordListError, OSError) as failure:
+        errors = failure.errors if isinstance(failure, WordListError) else ("the file cannot be read",)
+        raise CommandError("; ".join(errors), "Mend the list.", ExitStatus.USAGE) from None

@@ -1,0 +1,62 @@
+"""What may be in the repository: the agreed top level, and nothing that tells where it was made."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+FOLDERS = {"relay", "tests", "openapi", "k8s"}
+FILES = {
+    "pyproject.toml",
+    "README.md",
+    "Dockerfile",
+    "Makefile",
+    "LICENSE",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+}
+
+
+def tracked() -> list[str]:
+    """The files that git tracks."""
+    try:
+        listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout: what is tracked cannot be told")
+    return listing.splitlines()
+
+
+def test_the_top_level_holds_only_what_was_agreed() -> None:
+    top = {path.split("/")[0] for path in tracked()}
+    strangers = {name for name in top if not name.startswith(".") and name not in FOLDERS | FILES}
+
+    assert {name for name in strangers if not name.startswith("requirements")} == set()
+
+
+def test_no_file_names_a_package_registry_or_a_path_of_somebodys_machine() -> None:
+    forbidden = re.compile(
+        r"index-url|/simple/|files\.python" + r"hosted|pypi\." + r"org|(?<![.\w-])/(?:work|root)/|/home/\w+/", re.ASCII
+    )
+    hits = []
+    for path in tracked():
+        file = ROOT / path
+        if path == str(Path(__file__).relative_to(ROOT)) or not file.is_file():
+            continue
+        text = file.read_bytes().decode("utf-8", "replace")
+        hits += [f"{path}: {match.group()}" for match in forbidden.finditer(text)]
+
+    assert hits == []
+
+
+def test_every_dependency_is_pinned_with_hashes() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        text = (ROOT / name).read_text()
+        pins = re.findall(r"^[A-Za-z0-9_.\[\]-]+==\S+.*$", text, re.MULTILINE)
+
+        assert pins
+        assert all(pin.endswith("\\") for pin in pins)
+        assert text.count("--hash=sha256:") >= len(pins)
