@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test check lint format requirements clean
+.PHONY: help demo test check lint format requirements clean ops
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## / — /'
@@ -37,6 +37,14 @@ lint: $(VENV)/.dev  ## format, lint, types, import contracts
 format: $(VENV)/.dev  ## what ruff can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+ops: $(VENV)/.dev  ## image, manifests, alert rules, dashboard: hadolint, kubectl, kubernetes-validate, promtool
+	@for tool in kubectl promtool; do command -v $$tool > /dev/null || echo "missing: $$tool; its checks are skipped"; done
+	$(BIN)/python -m pytest tests/ops
+
+# The rules are kept once; the resource for the Prometheus Operator is a copy, two columns to the right.
+k8s/components/prometheus-rule/prometheus-rule.yaml: k8s/components/prometheus-rule/head.yaml k8s/monitoring/relay.rules.yaml
+	{ cat $<; sed 's/^./  &/' k8s/monitoring/relay.rules.yaml; } > $@
 
 clean:  ## the virtual environment and what tools left behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
