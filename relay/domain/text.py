@@ -38,7 +38,7 @@ TYPOGRAPHY: dict[str, str] = {
     **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
     **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
     **dict.fromkeys("\u2022\u2023\u25e6\u25aa\u25cf", "*"),  # bullets
-    **dict.fromkeys("\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a", " "),
+    **dict.fromkeys("\u00a0\u1680\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a", " "),
     **dict.fromkeys("\u202f\u205f\u3000", " "),
     **dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", ""),  # soft hyphen, zero-width, direction marks
     "…": "...",
