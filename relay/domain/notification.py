@@ -78,6 +78,8 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     resolved_by: ResolvedBy | None = None
 
     def __post_init__(self) -> None:
+        if self.code not in STATUS_OF:
+            raise ValueError(f"{self.code.value} is said of an entry, never an outcome of its own")
         if self.upstream is None and self.code in _NEEDS_ANSWER and self.resolved_by is not ResolvedBy.OPERATOR:
             raise ValueError(f"an outcome {self.code.value} needs the upstream's record")
 
@@ -304,6 +306,7 @@ def _duplicate(entry: Entry, first: RecipientResult) -> RecipientResult:
         retry_safe=first.retry_safe,
         attempts=first.attempts,
         upstream=first.upstream,
+        resolved_by=first.resolved_by,
     )
 
 
