@@ -1,0 +1,48 @@
+"""The image, as far as it can be judged without a Docker engine."""
+
+import re
+
+import relay
+from kubernetes_kit import ROOT, find_script, run
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+LAST_STAGE = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+
+
+def test_hadolint_finds_nothing() -> None:
+    assert run(find_script("hadolint"), "--failure-threshold", "style", ROOT / "Dockerfile").strip() == ""
+
+
+def test_what_runs_is_not_root_and_kubernetes_can_see_it() -> None:
+    assert re.search(r"^USER 10001:10001$", LAST_STAGE, re.MULTILINE)
+
+
+def test_signals_reach_the_process() -> None:
+    assert 'ENTRYPOINT ["relay"]' in LAST_STAGE
+    assert 'CMD ["serve"]' in LAST_STAGE
+
+
+def test_kubernetes_has_probes_so_the_image_has_none() -> None:
+    assert not re.search(r"^\s*HEALTHCHECK", DOCKERFILE, re.MULTILINE)
+
+
+def test_dependencies_come_by_hash_and_never_from_source() -> None:
+    assert re.search(r"install --require-hashes --only-binary=:all:", DOCKERFILE)
+    assert "--no-build-isolation --no-deps" in DOCKERFILE
+
+
+def test_the_last_stage_takes_the_environment_and_leaves_the_tools() -> None:
+    assert re.findall(r"^COPY (.*)$", LAST_STAGE, re.MULTILINE) == ["--from=build /opt/relay /opt/relay"]
+    assert "uninstall --yes flit-core" in DOCKERFILE
+    assert re.search(r"pip uninstall .*\bpip\b", LAST_STAGE)
+
+
+def test_the_image_is_labelled_with_the_version_of_the_package() -> None:
+    assert f"ARG VERSION={relay.__version__}\n" in LAST_STAGE
+
+
+def test_nothing_but_what_the_image_is_made_of_goes_to_the_builder() -> None:
+    patterns = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert patterns[0] == "*"
+    copied = {part for line in re.findall(r"^COPY ([^-].*)$", DOCKERFILE, re.MULTILINE) for part in line.split()[:-1]}
+    assert {pattern[1:] for pattern in patterns if pattern.startswith("!")} == copied
