@@ -48,7 +48,7 @@ NETWORKS = (
     *("121", "131", "180"),  # the networks' own short codes, as written with letters: I80, 18O
 )
 BANKS = (
-    *("access", "cbn", "ecobank", "etb", "fbn", "fcmb", "fidelity", "gtb", "keystone", "kuda", "moniepoint", "opay"),
+    *("access", "cbn", "ecobank", "etb", "fcmb", "fidelity", "gtb", "keystone", "kuda", "moniepoint", "opay"),
     *("palmpay", "polaris", "skye", "stanbic", "sterling", "uba", "union", "unity", "wema", "zenith"),
 )
 """Banks that are known by this name alone; as ordinary words some of them cost an honest firm an allow-list entry."""
