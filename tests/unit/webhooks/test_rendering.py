@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from relay.domain.codes import OnNonGsm
 from relay.domain.text import prepare_text
 from relay.webhooks.alertmanager import parse_alerts
