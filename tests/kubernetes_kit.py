@@ -1,4 +1,4 @@
-"""What the checks of the Kubernetes kit share: where its parts are, the tools they need, how to read what is in them."""
+"""What the checks of the Kubernetes kit share: where its parts are, the tools they need, how to read them."""
 
 import json
 import re

@@ -122,7 +122,9 @@ def test_no_secret_is_in_the_manifests_and_the_readme_makes_each_that_they_name(
     resources = build(overlay)
     assert not [each for each in resources if each["kind"] == "Secret"]
     text = yaml.safe_dump_all(resources)
-    named = set(re.findall(r"secretName: (\S+)", text)) | set(re.findall(r"secretKeyRef:\s+key: \S+\s+name: (\S+)", text))
+    named = set(re.findall(r"secretName: (\S+)", text)) | set(
+        re.findall(r"secretKeyRef:\s+key: \S+\s+name: (\S+)", text)
+    )
     assert named
     for name in named:
         assert f"create secret generic {name}" in README

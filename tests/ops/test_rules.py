@@ -1,7 +1,6 @@
 """The alert rules: sound, tested in both directions, and each with something to do about it."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -111,10 +110,11 @@ def _read_anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.slow
 def test_the_unit_tests_would_notice_a_threshold_that_moved(tmp_path: Path) -> None:
     promtool = find_tool("promtool")
-    shutil.copy(RULE_TESTS, tmp_path)
+    suite = yaml.safe_load(RULE_TESTS.read_text())
+    suite["tests"] = [case for case in suite["tests"] if case["name"].startswith("RelayFailureRatioHigh")]
+    (tmp_path / RULE_TESTS.name).write_text(yaml.safe_dump(suite))
     (tmp_path / RULES.name).write_text(RULES.read_text().replace("ratio10m > 0.5", "ratio10m > 0.9"))
     with pytest.raises(AssertionError, match="RelayFailureRatioHigh"):
         run(promtool, "test", "rules", tmp_path / RULE_TESTS.name)

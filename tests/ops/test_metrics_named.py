@@ -1,0 +1,68 @@
+"""Rules and dashboard ask for metrics, labels and values that the relay really has."""
+
+import pytest
+
+from kubernetes_kit import find_grouping_labels, find_selectors, read_dashboard_expressions, read_rules
+
+METRICS: dict[str, set[str]] = {
+    "relay_http_requests_total": {"route", "method", "status"},
+    "relay_http_request_duration_seconds": {"route"},
+    "relay_notifications_total": {"client", "source", "status"},
+    "relay_recipients_total": {"client", "route", "status", "code"},
+    "relay_segments_total": {"client", "encoding"},
+    "relay_refusals_total": {"stage", "code"},
+    "relay_prefilter_hits_total": {"category", "action"},
+    "relay_prefilter_missed_total": {"field"},
+    "relay_route_decisions_total": {"requested", "used", "reason"},
+    "relay_upstream_requests_total": {"endpoint", "outcome"},
+    "relay_upstream_request_duration_seconds": {"endpoint"},
+    "relay_upstream_in_flight": set(),
+    "relay_upstream_breaker_state": set(),
+    "relay_unknown_total": {"code"},
+    "relay_upstream_balance_units": set(),
+    "relay_upstream_balance_read_timestamp_seconds": set(),
+    "relay_idempotency_total": {"result"},
+    "relay_queue_depth": {"state"},
+    "relay_queue_oldest_age_seconds": set(),
+    "relay_webhook_alerts_total": {"kind", "status"},
+    "relay_webhook_duplicates_total": {"kind"},
+    "relay_callbacks_total": {"outcome"},
+    "relay_rate_limited_total": {"client", "limit"},
+    "relay_config_reload_success": set(),
+    "relay_paused": set(),
+    "relay_build_info": {"version"},
+}
+"""The metrics that the relay promises, and their labels."""
+
+TARGET_LABELS = {"namespace", "job", "instance", "pod"}
+"""What the scraper adds."""
+
+EXPRESSIONS = [rule["expr"] for rule in read_rules()] + read_dashboard_expressions()
+RECORDED = {rule["record"]: rule["expr"] for rule in read_rules() if "record" in rule}
+
+
+def labels_of(name: str) -> set[str]:
+    """The labels that a metric of the relay, or a recorded series, can have."""
+    if name in RECORDED:
+        return find_grouping_labels(RECORDED[name]) or {"namespace", "job"}
+    for suffix in ("_bucket", "_sum", "_count"):
+        base = name.removesuffix(suffix)
+        if base != name and base in METRICS:
+            return METRICS[base] | TARGET_LABELS | ({"le"} if suffix == "_bucket" else set())
+    return METRICS[name] | TARGET_LABELS
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_every_metric_and_label_that_is_asked_for_exists(expression: str) -> None:
+    named = list(find_selectors(expression))
+    assert named or "up{" in expression
+    for name, matchers in named:
+        assert set(matchers) <= labels_of(name), name
+    reachable = set().union(*(labels_of(name) for name, _ in named), TARGET_LABELS)
+    assert find_grouping_labels(expression) <= reachable
+
+
+def test_rules_or_dashboard_use_every_metric_that_the_relay_promises() -> None:
+    named = {name for expression in EXPRESSIONS for name, _ in find_selectors(expression)}
+    unused = {name for name in METRICS if not {name, f"{name}_bucket"} & named}
+    assert unused == set()
