@@ -1,5 +1,5 @@
-"""Commands that run something: ``serve``, ``sandbox``, ``demo``; and those that prepare it: ``keys new``, ``check-config``,
-``openapi``, ``migrate``, ``recover``."""
+"""Commands that run something (``serve``, ``sandbox``, ``demo``) and those that prepare it (``keys new``, ``check-config``,
+``openapi``, ``migrate``, ``recover``)."""
 
 import asyncio
 import os

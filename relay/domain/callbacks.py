@@ -1,4 +1,4 @@
-"""Where a callback may go: the address as the caller wrote it. (Where the name leads is checked inside the connection.)"""
+"""Where a callback may go: the address as written. Where the name leads is checked inside the connection."""
 
 from collections.abc import Set as AbstractSet
 from urllib.parse import SplitResult, urlsplit

@@ -25,3 +25,7 @@ class Client(Struct, frozen=True, kw_only=True):
     callback_hosts: frozenset[str] = frozenset()
     word_exceptions: frozenset[str] = frozenset()
     sandbox: bool = False
+
+    def may_use(self, sender: str) -> bool:
+        """Whether a sender ID is on this client's allow list; its default sender always is."""
+        return sender in self.senders or sender == self.default_sender

@@ -71,7 +71,7 @@ class Fields:
         sender = self.submission.sender if self.submission.sender is not None else self.client.default_sender
         if sender is None:
             return [FieldError("sender", "required", "Give a sender: this client has no default sender.")]
-        verdict = check_sender(sender, allowed=sender.strip() in self.client.senders)
+        verdict = check_sender(sender, allowed=self.client.may_use(sender.strip()))
         if verdict.error is not None or verdict.name is None:
             return [FieldError("sender", str(verdict.error), _sender_remedy(verdict))]
         self.sender = verdict.name

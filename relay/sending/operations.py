@@ -104,7 +104,7 @@ class Operator:
             raise Refusal(ProblemCode.NOT_FOUND, detail)
         submission = Submission(
             sender=original.sender,
-            recipients=tuple(original.entries[index].number or "" for index in unknown),
+            recipients=tuple(f"+{original.entries[index].number}" for index in unknown),
             message=self._same_message(message, original.message_hash),
             message_type=original.message_type,
             route=original.route.requested,

@@ -39,7 +39,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
     text: TextFacts
     route: RouteDecision | None
     calls: tuple[PlannedCall, ...]
-    found: tuple[Found, ...]
+    found: tuple[tuple[str, Found], ...]
+    """What the word lists found, each with the field that it is in."""
     warnings: tuple[SendWarning, ...]
     held_until: int | None
     refusals: tuple[Refusal, ...]
@@ -52,7 +53,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     @property
     def hits(self) -> tuple[Hit, ...]:
         """What the word lists found, whether it blocks or warns."""
-        return tuple(found.hit for found in self.found)
+        return tuple(found.hit for _, found in self.found)
 
 
 def prepare(
@@ -124,7 +125,7 @@ class _Judge:
         self.client = fields.client
         self.rules = rules
         self.route: RouteDecision | None = None
-        self.found: list[Found] = []
+        self.found: list[tuple[str, Found]] = []
         self.warnings: list[SendWarning] = list(fields.warnings)
         self.held_until: int | None = None
         self.refusals: list[Refusal] = []
@@ -137,7 +138,7 @@ class _Judge:
 
     def _judge_permissions(self) -> None:
         message_type, requested = self.submission.message_type, self.submission.route
-        if self.fields.sender not in self.client.senders and self.fields.sender != self.client.default_sender:
+        if not self.client.may_use(self.fields.sender):
             self._refuse(ProblemCode.SENDER_NOT_ALLOWED, "This client may not use this sender; see its settings.")
         if message_type not in self.client.message_types:
             self._refuse(
@@ -161,9 +162,9 @@ class _Judge:
         in_message = matcher.find(
             submission.message, field="message", message_type=submission.message_type, exceptions=exceptions
         )
-        self.found = [*in_sender, *in_message]
+        self.found = [*(("sender", found) for found in in_sender), *(("message", found) for found in in_message)]
         blocking = () if submission.words_only_warn else ("block",)
-        for found in self.found:
+        for _, found in self.found:
             if found.action not in blocking:
                 self.warnings.append(_word_warning(found.hit))
         self._refuse_words([f.hit for f in in_sender if f.action in blocking], ProblemCode.BLOCKED_SENDER)

@@ -41,8 +41,8 @@ class Report:
 
     def words_hit(self, prepared: Prepared) -> None:
         """What the word lists found."""
-        for found in prepared.found:
-            self._events.emit(WordsHit(category=found.hit.category, action=found.action, field=found.field))
+        for field, found in prepared.found:
+            self._events.emit(WordsHit(category=found.hit.category, action=found.action, field=field))
 
     def key_checked(self, prepared: Prepared, outcome: Accepted | Answer | Refusal) -> None:
         """What the idempotency key met."""
