@@ -1,0 +1,165 @@
+"""What a benchmark needs: processes with their CPU and memory, a load generator, an upstream that is not the bottleneck."""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+NGINX_CONF = """
+daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log /dev/null crit;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+  keepalive_requests 1000000;
+  client_body_temp_path {directory}/body;
+  proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  large_client_header_buffers 4 16k;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    default_type text/html;
+    location = /api/sms/balance {{ return 200 "256.21"; }}
+    location / {{
+      return 200 "TG00-MESSAGE PROCESSED:0000|$arg_recipient|9967534522177818556581618|SENT|MESSAGE SENT TO PROVIDER";
+    }}
+  }}
+}}
+"""
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and its children that still live."""
+    total = 0.0
+    for task in (pid, *children(pid)):
+        fields = Path(f"/proc/{task}/stat").read_text().rsplit(")", 1)[1].split()
+        total += (int(fields[11]) + int(fields[12])) / _TICKS
+    return total
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process."""
+    listing = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listing.read_text().split()] if listing.exists() else []
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 2**20
+
+
+@contextmanager
+def running_nginx(directory: Path) -> Iterator[str | None]:
+    """nginx as an upstream that answers at once; ``None`` where it is not installed."""
+    binary = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    if binary is None:
+        yield None
+        return
+    port = free_port()
+    conf = directory / "nginx.conf"
+    conf.write_text(NGINX_CONF.format(directory=directory, port=port))
+    process = subprocess.Popen([binary, "-c", str(conf), "-p", str(directory)], stderr=subprocess.DEVNULL)
+    try:
+        wait_for_port(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_for_port(port: int, seconds: float = 20.0) -> None:
+    """Wait until somebody listens."""
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise TimeoutError(f"nobody listens on port {port}")
+
+
+@dataclass
+class Load:
+    """What a run of the load generator saw."""
+
+    seconds: float
+    statuses: dict[int, int]
+    latencies: list[float] = field(repr=False)
+
+    @property
+    def requests(self) -> int:
+        """Answers in all."""
+        return sum(self.statuses.values())
+
+    @property
+    def per_second(self) -> float:
+        """Answers a second."""
+        return self.requests / self.seconds
+
+    def percentile_ms(self, share: float) -> float:
+        """The latency that this share of the answers stayed below, in milliseconds."""
+        ordered = sorted(self.latencies)
+        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
+
+
+async def load(
+    port: int,
+    bodies: Sequence[bytes],
+    *,
+    path: str = "/v1/notifications",
+    headers: Sequence[str] = (),
+    connections: int,
+    rate: float | None = None,
+) -> Load:
+    """Send every body once over kept-alive connections: as fast as the answers come, or at a steady rate.
+
+    A raw HTTP/1.1 client: it costs less than what it measures (about 30 µs a request).
+    """
+    queue = iter(enumerate(bodies))
+    statuses: dict[int, int] = {}
+    latencies: list[float] = []
+    started = time.perf_counter()
+    extra = "".join(f"{header}\r\n" for header in headers)
+
+    async def worker() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for index, body in queue:
+            if rate is not None:
+                await asyncio.sleep(max(started + index / rate - time.perf_counter(), 0))
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\n{extra}"
+                f"Content-Length: {len(body)}\r\n\r\n"
+            )
+            sent = time.perf_counter()
+            writer.write(head.encode() + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            lower = answer.lower()
+            length = int(lower.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+            await reader.readexactly(length)
+            latencies.append(time.perf_counter() - sent)
+            status = int(answer[9:12])
+            statuses[status] = statuses.get(status, 0) + 1
+        writer.close()
+
+    await asyncio.gather(*(worker() for _ in range(connections)))
+    return Load(time.perf_counter() - started, statuses, latencies)
