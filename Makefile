@@ -42,6 +42,10 @@ ops: $(VENV)/.dev  ## image, manifests, alert rules, dashboard: hadolint, kubect
 	@for tool in kubectl promtool; do command -v $$tool > /dev/null || echo "missing: $$tool; its checks are skipped"; done
 	$(BIN)/python -m pytest tests/ops
 
+# The shipped list again, for the ConfigMap: kustomize takes no file from outside its folder.
+k8s/base/blocked_words.toml: relay/domain/default_words.toml
+	cp $< $@
+
 # The rules are kept once; the resource for the Prometheus Operator is a copy, two columns to the right.
 k8s/components/prometheus-rule/prometheus-rule.yaml: k8s/components/prometheus-rule/head.yaml k8s/monitoring/relay.rules.yaml
 	{ cat $<; sed 's/^./  &/' k8s/monitoring/relay.rules.yaml; } > $@

@@ -139,6 +139,11 @@ def test_settings_and_words_are_mounted_so_that_a_change_is_seen(overlay: Path) 
     assert pick(resources, "ConfigMap", "relay-words")
 
 
+def test_the_word_list_of_the_config_map_is_the_shipped_one() -> None:
+    shipped = (Path(relay.__file__).parent / "domain/default_words.toml").read_bytes()
+    assert (K8S / "base/blocked_words.toml").read_bytes() == shipped, "make k8s/base/blocked_words.toml"
+
+
 @overlays
 def test_every_image_is_the_plain_name_and_version_of_the_package(overlay: Path) -> None:
     images = {container["image"] for pod in pod_specs(build(overlay)) for container in pod["containers"]}
