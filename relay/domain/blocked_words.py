@@ -1,0 +1,154 @@
+"""Finds the entries of word lists in a text: whole words and phrases, seen through disguises.
+
+One search for all entries at once (Aho-Corasick). The text's readings are written as words with single blanks between
+them, the entries too, each with a blank at both ends: so a search for substrings finds whole words only, and what it
+costs does not depend on how many entries there are. Each find is then compared exactly.
+
+Source: SPEC section 4; domain.md section 6.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from ahocorasick_rs import AhoCorasick
+from msgspec import Struct
+
+from relay.domain.codes import MessageType
+from relay.domain.disguise import collapse, may_be_stretched, reads_as, write_search_form
+from relay.domain.folding import fold
+from relay.domain.notification import Hit
+from relay.domain.readings import BREAK, Word, list_readings, split_entry
+from relay.domain.word_entries import Action, Field, WordEntry, WordListError, parse_word_list
+
+__all__ = ["Found", "WordEntry", "WordListError", "WordMatcher", "parse_word_list"]
+
+
+class Found(Struct, frozen=True):
+    """A hit, where it was looked for, and what the list wants done about it."""
+
+    hit: Hit
+    action: Action
+    field: Field
+
+
+class _Form(Struct, frozen=True, gc=False):
+    """One way to write an entry, or an exception to it: folded words with single blanks between."""
+
+    words: str
+    entry: int
+    is_exception: bool
+
+
+class _Find(Struct, frozen=True, gc=False):
+    """A form found, in the folded text. ``is_plain``: one word, or a phrase whose words stand as the list has them."""
+
+    start: int
+    end: int
+    entry: int
+    is_plain: bool
+
+
+class WordMatcher:
+    """All entries of the lists in force, ready to be searched. Built off the event loop where there are many.
+
+    Args:
+        entries: in the order in which hits on the same place are reported.
+
+    Raises:
+        WordListError: an entry folds to nothing.
+    """
+
+    def __init__(self, entries: Sequence[WordEntry]) -> None:
+        self._entries = tuple(entries)
+        forms: dict[str, tuple[_Form, ...]] = {}
+        for index, entry in enumerate(self._entries):
+            for pattern, form in _list_forms(index, entry):
+                forms[pattern] = (*forms.get(pattern, ()), form)
+        self._forms = tuple(forms.values())
+        self._automaton = AhoCorasick((f" {pattern} " for pattern in forms), store_patterns=False)
+
+    def find(
+        self, text: str, *, field: Field, message_type: MessageType, exceptions: frozenset[str] = frozenset()
+    ) -> list[Found]:
+        """Find the entries that a text holds.
+
+        Args:
+            text: as the caller wrote it.
+            field: where it stands; an entry counts only in the fields and message types that it names.
+            message_type: of the message.
+            exceptions: texts of entries that never count for this client, in any case of letters.
+
+        Returns:
+            One for each place of each entry, by position; all of them where entries overlap.
+        """
+        excepted = {exception.casefold() for exception in exceptions}
+        folded = fold(text)
+        finds: list[_Find] = []
+        innocent: dict[int, list[tuple[int, int]]] = {}
+        for find, is_exception in self._search(list_readings(folded.text), field, message_type):
+            if is_exception:
+                innocent.setdefault(find.entry, []).append((find.start, find.end))
+            elif self._entries[find.entry].text.casefold() not in excepted:
+                finds.append(find)
+        finds = [find for find in finds if not _lies_inside(find, innocent.get(find.entry, []))]
+        finds = [find for find in finds if find.is_plain or not self._repeats(find, finds)]
+        places = sorted({(find.start, find.end, find.entry) for find in finds})
+        spans = folded.locate([(start, end) for start, end, _ in places])
+        return [
+            self._report(index, start, end, field) for (_, _, index), (start, end) in zip(places, spans, strict=True)
+        ]
+
+    def _search(self, readings: list[Word], field: Field, message_type: MessageType) -> Iterator[tuple[_Find, bool]]:
+        words = f" {' '.join([text for text, _, _ in readings])} "
+        haystack = write_search_form(words)
+        haystacks = (haystack, collapse(haystack)) if may_be_stretched(words) else (haystack,)
+        plain = readings.index(BREAK) if BREAK in readings else len(readings)
+        for searched in haystacks:
+            for pattern, start, _ in self._automaton.find_matches_as_indexes(searched, overlapping=True):
+                first = searched.count(" ", 0, start)
+                for form in self._forms[pattern]:
+                    if self._entries[form.entry].applies_to(field, message_type):
+                        find = _compare(form, readings, first, plain)
+                        if find is not None:
+                            yield find, form.is_exception
+
+    def _repeats(self, phrase: _Find, finds: list[_Find]) -> bool:
+        """Whether a phrase read through a disguise ("You have W0N") only repeats a word in it that is as bad."""
+        action = self._entries[phrase.entry].action
+        return any(
+            phrase.start <= find.start
+            and find.end <= phrase.end
+            and find.end - find.start < phrase.end - phrase.start
+            and self._entries[find.entry].action in ("block", action)
+            for find in finds
+        )
+
+    def _report(self, index: int, start: int, end: int, field: Field) -> Found:
+        entry = self._entries[index]
+        return Found(Hit(entry=entry.text, category=entry.category, start=start, end=end), entry.action, field)
+
+
+def _list_forms(index: int, entry: WordEntry) -> Iterator[tuple[str, _Form]]:
+    for text in (entry.text, *entry.exceptions):
+        words = split_entry(text)
+        if not words:
+            raise WordListError((f"entry[{index}]: holds no letter and no digit, so it would find nothing",))
+        # A phrase is also found as one word: "clickhere", and "y o u w o n" once its letters are joined.
+        for written in dict.fromkeys((" ".join(words), "".join(words))):
+            form = _Form(written, index, text is not entry.text)
+            pattern = write_search_form(written)
+            for search_form in dict.fromkeys((pattern, collapse(pattern))):
+                yield search_form, form
+
+
+def _compare(form: _Form, readings: list[Word], first: int, plain: int) -> _Find | None:
+    words = form.words.split(" ")
+    written = readings[first : first + len(words)]
+    texts = [text for text, _, _ in written]
+    if not all(map(reads_as, texts, words)):
+        return None
+    is_plain = len(words) == 1 or (texts == words and first < plain)
+    return _Find(written[0][1], written[-1][2], form.entry, is_plain)
+
+
+def _lies_inside(find: _Find, places: list[tuple[int, int]]) -> bool:
+    return any(start <= find.start and find.end <= end for start, end in places)

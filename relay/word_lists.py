@@ -1,0 +1,270 @@
+"""Word lists as files: read them, watch them, change them.
+
+The rules of a list are ``relay.domain.word_entries``; here is only where its text comes from and goes. A list
+that cannot be used never takes the place of one that can.
+"""
+
+import asyncio
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+
+from msgspec import Struct
+from watchfiles import awatch
+
+from relay.domain.blocked_words import WordEntry, WordListError, WordMatcher, parse_word_list
+from relay.domain.word_entries import IN_MESSAGE
+
+_SHIPPED_LIST = "default_words.toml"
+
+_DEBOUNCE_MS = 200
+# Looked at even when nothing was reported: not every file system reports (network mounts, some containers).
+_LOOK_ANYWAY_MS = 10_000
+
+_HEADER = re.compile(r"[ \t]*\[\[[ \t]*entry[ \t]*\]\]")
+_OTHER_HEADER = re.compile(r"[ \t]*\[[ \t]*[\w\"']")
+_BLANK_OR_COMMENT = re.compile(r"[ \t]*(?:#.*)?\r?\n?")
+
+
+def read_word_lists(paths: Sequence[Path]) -> list[WordEntry]:
+    """Read lists.
+
+    Args:
+        paths: the files, whose entries are taken together in this order; none: the shipped list.
+
+    Raises:
+        WordListError: with all errors of all files, each with the file's name in front.
+    """
+    return _parse(_read(paths))
+
+
+async def watch_word_lists(
+    paths: Sequence[Path],
+    on_change: Callable[[WordMatcher], None],
+    on_error: Callable[[WordListError], None],
+    *,
+    loaded: Sequence[WordEntry] | None = None,
+) -> None:
+    """Hand over a new matcher whenever the lists change, until cancelled. Returns at once where nothing can change.
+
+    The directories are watched, not the files: an editor replaces the file, Kubernetes the link to its directory.
+    Reading, parsing and building happen in a thread.
+
+    Args:
+        paths: as for :func:`read_word_lists`.
+        on_change: called on the event loop with a matcher of the new lists.
+        on_error: called on the event loop, once for each bad state of the files; the old lists stay in force.
+        loaded: the entries in force, if the files may have changed since they were read; ``None``: what the files
+            hold when the watch begins is in force.
+    """
+    if not paths:
+        return
+    look = _Look(paths, loaded)
+    await _report(look, on_change, on_error)
+    changes = awatch(
+        *_list_directories(paths),
+        watch_filter=None,
+        recursive=False,
+        debounce=_DEBOUNCE_MS,
+        rust_timeout=_LOOK_ANYWAY_MS,
+        yield_on_timeout=True,
+    )
+    async for _ in changes:
+        await _report(look, on_change, on_error)
+
+
+async def _report(
+    look: "_Look", on_change: Callable[[WordMatcher], None], on_error: Callable[[WordListError], None]
+) -> None:
+    try:
+        matcher = await asyncio.to_thread(look)
+    except WordListError as error:
+        on_error(error)
+    else:
+        if matcher is not None:
+            on_change(matcher)
+
+
+class _Look:
+    """Looks at the files, and knows what they held at the last look and which entries are in force."""
+
+    def __init__(self, paths: Sequence[Path], loaded: Sequence[WordEntry] | None) -> None:
+        self._paths = paths
+        self._sources: list[_Source] = []
+        self._entries = None if loaded is None else list(loaded)
+
+    def __call__(self) -> WordMatcher | None:
+        """Look.
+
+        Returns:
+            A matcher, where the files hold other entries than those in force.
+
+        Raises:
+            WordListError: the files changed and cannot be used.
+        """
+        sources = _read(self._paths)
+        if sources == self._sources:
+            return None
+        is_first = not self._sources
+        self._sources = sources
+        entries = _parse(sources)
+        if entries == self._entries:
+            return None
+        is_new = self._entries is not None or not is_first
+        self._entries = entries
+        return WordMatcher(entries) if is_new else None
+
+
+def _list_directories(paths: Iterable[Path]) -> set[Path]:
+    return {directory for path in paths for directory in (path.absolute().parent, path.resolve().parent)}
+
+
+class _Source(Struct, frozen=True):
+    """A file as it was read: its text, or why it has none."""
+
+    name: str
+    text: str | None
+    error: str = ""
+
+
+def _read(paths: Sequence[Path]) -> list[_Source]:
+    if paths:
+        return [_read_file(path) for path in paths]
+    shipped = resources.files("relay.domain").joinpath(_SHIPPED_LIST)
+    return [_Source(_SHIPPED_LIST, shipped.read_text(encoding="utf-8"))]
+
+
+def _read_file(path: Path) -> _Source:
+    try:
+        return _Source(path.name, path.read_bytes().decode())  # not read_text: line ends stay as they are
+    except OSError as error:
+        return _Source(path.name, None, f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        return _Source(path.name, None, "is not UTF-8")
+
+
+def _parse(sources: Sequence[_Source]) -> list[WordEntry]:
+    entries: list[WordEntry] = []
+    errors: list[str] = []
+    for source in sources:
+        if source.text is None:
+            errors.append(f"{source.name}: {source.error}")
+            continue
+        try:
+            entries += parse_word_list(source.text)
+        except WordListError as error:
+            errors += [f"{source.name}: {message}" for message in error.errors]
+    if errors:
+        raise WordListError(tuple(errors))
+    return entries
+
+
+def add_entry(path: Path, entry: WordEntry) -> None:
+    """Append an entry to a list; a file that is not there is begun.
+
+    Raises:
+        WordListError: the file cannot be used, the entry is wrong or already there. The file is as it was.
+    """
+    source = _read_for_change(path) if path.exists() else ""
+    listed = parse_word_list(source) if source.strip() else []
+    if entry in listed:
+        raise WordListError((f"{path.name}: has this entry already",))
+    parted = "" if not source else "\n" if source.endswith("\n") else "\n\n"
+    changed = source + parted + _write_entry(entry)
+    if parse_word_list(changed) != [*listed, entry]:
+        raise WordListError((f"{path.name}: the entry cannot be written so that it is read back the same",))
+    _replace_text(path, changed)
+
+
+def remove_entry(path: Path, text: str) -> int:
+    """Take the entries with this text, in any case of letters, out of a list. Comments between entries stay.
+
+    Returns:
+        How many went.
+
+    Raises:
+        WordListError: the file cannot be used, or could not be used without them. The file is as it was.
+    """
+    source = _read_for_change(path)
+    listed = parse_word_list(source)
+    goes = [entry.text.casefold() == text.casefold() for entry in listed]
+    if not any(goes):
+        return 0
+    changed = _cut_out(source, goes)
+    if parse_word_list(changed) != [entry for entry, going in zip(listed, goes, strict=True) if not going]:
+        raise WordListError((f"{path.name}: is written in a way that only an editor can change",))
+    _replace_text(path, changed)
+    return sum(goes)
+
+
+def _read_for_change(path: Path) -> str:
+    source = _read_file(path)
+    if source.text is None:
+        raise WordListError((f"{source.name}: {source.error}",))
+    return source.text
+
+
+def _write_entry(entry: WordEntry) -> str:
+    lines = ["[[entry]]", f"text = {_quote(entry.text)}", f"category = {_quote(entry.category)}"]
+    lines.append(f"action = {_quote(entry.action)}")
+    if entry.fields != IN_MESSAGE:
+        lines.append(f"fields = {_quote_all(sorted(entry.fields))}")
+    if entry.message_types:
+        lines.append(f"message_types = {_quote_all(sorted(entry.message_types))}")
+    if entry.exceptions:
+        lines.append(f"except = {_quote_all(entry.exceptions)}")
+    return "\n".join(lines) + "\n"
+
+
+def _quote(text: str) -> str:
+    # A JSON string is a basic string of TOML, but for the delete character, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _quote_all(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quote, texts))}]"
+
+
+def _cut_out(source: str, goes: Sequence[bool]) -> str:
+    """The source without the blocks of those entries: from the header to the last line that is no comment."""
+    kept: list[str] = []
+    index, going, waiting = -1, False, list[str]()
+    for line in source.splitlines(keepends=True):
+        if _HEADER.match(line) or _OTHER_HEADER.match(line):
+            index += 1 if _HEADER.match(line) else 0
+            kept += waiting
+            waiting = []
+            going = bool(_HEADER.match(line)) and index < len(goes) and goes[index]
+        if not going:
+            kept.append(line)
+        elif _BLANK_OR_COMMENT.fullmatch(line):
+            waiting.append(line)
+        else:
+            waiting = []
+    return "".join([*kept, *waiting])
+
+
+def _replace_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old text or the new one, and keep its mode and the links to it."""
+    target = path.resolve()
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise WordListError((f"{path.name}: cannot be written: {error.strerror}",)) from None
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(target.stat().st_mode & 0o777 if target.exists() else 0o644)
+        Path(temporary).replace(target)
+    except (OSError, UnicodeEncodeError) as error:
+        with suppress(OSError):
+            Path(temporary).unlink()
+        reason = error.strerror if isinstance(error, OSError) else "holds characters that are no text"
+        raise WordListError((f"{path.name}: cannot be written: {reason}",)) from None
