@@ -8,6 +8,7 @@ Source: SPEC section 4; domain.md section 6.
 """
 
 from collections.abc import Iterator, Sequence
+from unicodedata import normalize
 
 from ahocorasick_rs import AhoCorasick
 from msgspec import Struct
@@ -31,11 +32,15 @@ class Found(Struct, frozen=True):
 
 
 class _Form(Struct, frozen=True, gc=False):
-    """One way to write an entry, or an exception to it: folded words with single blanks between."""
+    """One way to write an entry, or an exception to it: folded words with single blanks between.
+
+    ``spelling`` is there where an exception has accents, which then count: "pín" excepts no "pin".
+    """
 
     words: str
     entry: int
     is_exception: bool
+    spelling: str = ""
 
 
 class _Find(Struct, frozen=True, gc=False):
@@ -84,9 +89,10 @@ class WordMatcher:
         folded = fold(text)
         finds: list[_Find] = []
         innocent: dict[int, list[tuple[int, int]]] = {}
-        for find, is_exception in self._search(list_readings(folded.text), field, message_type):
-            if is_exception:
-                innocent.setdefault(find.entry, []).append((find.start, find.end))
+        for find, form in self._search(list_readings(folded.text), field, message_type):
+            if form.is_exception:
+                if not form.spelling or form.spelling == _spell(folded.cut_out(find.start, find.end)):
+                    innocent.setdefault(find.entry, []).append((find.start, find.end))
             elif self._entries[find.entry].text.casefold() not in excepted:
                 finds.append(find)
         finds = [find for find in finds if not _lies_inside(find, innocent.get(find.entry, []))]
@@ -97,7 +103,7 @@ class WordMatcher:
             self._report(index, start, end, field) for (_, _, index), (start, end) in zip(places, spans, strict=True)
         ]
 
-    def _search(self, readings: list[Word], field: Field, message_type: MessageType) -> Iterator[tuple[_Find, bool]]:
+    def _search(self, readings: list[Word], field: Field, message_type: MessageType) -> Iterator[tuple[_Find, _Form]]:
         words = f" {' '.join([text for text, _, _ in readings])} "
         haystack = write_search_form(words)
         haystacks = (haystack, collapse(haystack)) if may_be_stretched(words) else (haystack,)
@@ -109,7 +115,7 @@ class WordMatcher:
                     if self._entries[form.entry].applies_to(field, message_type):
                         find = _compare(form, readings, first, plain)
                         if find is not None:
-                            yield find, form.is_exception
+                            yield find, form
 
     def _repeats(self, phrase: _Find, finds: list[_Find]) -> bool:
         """Whether a phrase read through a disguise ("You have W0N") only repeats a word in it that is as bad."""
@@ -128,16 +134,21 @@ class WordMatcher:
 
 
 def _list_forms(index: int, entry: WordEntry) -> Iterator[tuple[str, _Form]]:
-    for text in (entry.text, *entry.exceptions):
+    for text, is_exception in ((entry.text, False), *((exception, True) for exception in entry.exceptions)):
         words = split_entry(text)
         if not words:
             raise WordListError((f"entry[{index}]: holds no letter and no digit, so it would find nothing",))
         # A phrase is also found as one word: "clickhere", and "y o u w o n" once its letters are joined.
         for written in dict.fromkeys((" ".join(words), "".join(words))):
-            form = _Form(written, index, text is not entry.text)
+            spelling = _spell(text) if is_exception and not text.isascii() else ""
+            form = _Form(written, index, is_exception, spelling)
             pattern = write_search_form(written)
             for search_form in dict.fromkeys((pattern, collapse(pattern))):
                 yield search_form, form
+
+
+def _spell(text: str) -> str:
+    return " ".join(normalize("NFC", text.casefold()).split())
 
 
 def _compare(form: _Form, readings: list[Word], first: int, plain: int) -> _Find | None:

@@ -50,6 +50,11 @@ class Folded(Struct, frozen=True):
         origins = [index for index, piece in enumerate(self.pieces) for _ in piece]
         return [(origins[start], self._end_of_letter(origins[end - 1])) for start, end in spans]
 
+    def cut_out(self, start: int, end: int) -> str:
+        """Give the caller's text at a span of the folded copy."""
+        ((first, last),) = self.locate([(start, end)])
+        return self.caller_text[first:last]
+
     def _end_of_letter(self, index: int) -> int:
         end = index + 1
         while end < len(self.caller_text) and category(self.caller_text[end]) in _MARKS:

@@ -156,6 +156,12 @@ def test_an_exception_lets_the_entry_pass_inside_it_and_nowhere_else() -> None:
     assert entries("win-win or win", matcher) == ["win"]
 
 
+def test_an_exception_with_accents_is_meant_with_them() -> None:
+    matcher = WordMatcher([listed("pin", exceptions=("p\u00edn",))])
+    assert entries("p\u00edn pi\u0301n P\u00cdN", matcher) == []
+    assert entries("pin p\u00een p1n", matcher) == ["pin"] * 3
+
+
 def test_a_clients_exceptions_never_stop_or_warn_it() -> None:
     assert entries("BANK loan", exceptions=frozenset({"Bank"})) == ["loan"]
 

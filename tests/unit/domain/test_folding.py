@@ -14,8 +14,7 @@ def locate(text: str, part: str) -> str:
     """The caller's text at the place where a part stands in the folded copy."""
     folded = fold(text)
     start = folded.text.index(part)
-    ((first, last),) = folded.locate([(start, start + len(part))])
-    return text[first:last]
+    return folded.cut_out(start, start + len(part))
 
 
 @pytest.mark.parametrize(
