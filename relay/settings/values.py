@@ -1,0 +1,181 @@
+"""What a single value must look like beyond its type: addresses, names, keys, hours.
+
+Every check takes the value and returns what is wrong with its remedy, to be read after the setting's path ("must be
+…"), or ``None``. No check repeats the value: it may be a secret that landed in the wrong place.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from msgspec import Meta
+
+from relay.domain.secret import Secret
+from relay.domain.senders import LONGEST, SHORTEST, SenderReason, check_sender
+
+Check = Callable[[Any], str | None]
+
+NAME = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
+SHA256 = r"\A[0-9a-f]{64}\Z"
+KEY_ID = r"\A[A-Za-z0-9-]{1,32}\Z"
+TIME_OF_DAY = r"\A(?:[01][0-9]|2[0-3]):[0-5][0-9]\Z"
+SERVICE_ACCOUNT = r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\Z"
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?"
+_CALLBACK_HOST = re.compile(rf"(?:http://)?{_LABEL}(?:\.{_LABEL})*(?::[1-9][0-9]{{0,4}})?")
+_SECRET_BYTES = range(24, 65)
+"""How long a Standard Webhooks secret is, in bytes (the specification's own bounds)."""
+
+_JOURNAL = "must be sqlite:///file.db (sqlite:////absolute/file.db) or postgresql://user:password@host/database"
+_BASE_URL = "must be an address like https://smsclone.com, without user, query and fragment"
+_PROXY = "must be an address like http://proxy.internal:3128"
+
+
+def setting(meaning: str, *, unit: str | None = None, check: Check | None = None, **limits: Any) -> Meta:
+    """Describe a setting: its meaning for the reference, its unit, its limits, and a check of its own."""
+    return Meta(description=meaning, extra={"unit": unit, "check": check}, **limits)
+
+
+def check_sender_id(name: str) -> str | None:
+    """A sender ID of an allow list: well formed; reserved names are what such a list is for."""
+    verdict = check_sender(name, allowed=True)
+    if verdict.error is None and verdict.name != name:
+        return "has blanks at its ends; remove them"
+    return describe_sender_error(verdict.error)
+
+
+def describe_sender_error(reason: SenderReason | None) -> str | None:
+    """Say how to mend a sender ID."""
+    if reason is None:
+        return None
+    if reason is SenderReason.RESERVED:
+        return "is a name of somebody else; where it is yours, put it into senders too"
+    allowed = "ASCII letters, digits, single blanks, and . & -, with a letter among them"
+    return f"is no sender ID ({reason.value}): {SHORTEST} to {LONGEST} characters, {allowed}"
+
+
+def check_base_url(url: str) -> str | None:
+    """The upstream's address: nothing of ours may travel in it, and its query would be replaced by every call."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        return _BASE_URL
+    return _BASE_URL if "@" in parts.netloc or "?" in url or "#" in url else None
+
+
+def check_api_url(url: str) -> str | None:
+    """The API server's address: our token travels to it."""
+    if check_base_url(url) is None and (url.lower().startswith("https://") or is_loopback(url)):
+        return None
+    return "must be an address like https://kubernetes.default.svc, without user, query and fragment"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address leads to this machine itself."""
+    parts = _split(url)
+    host = (parts.hostname if parts is not None else None) or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_proxy(url: Secret) -> str | None:
+    """An explicit proxy; it may hold a password."""
+    parts = _split(url.reveal())
+    if parts is None or parts.scheme != "http" or not parts.hostname or "?" in url.reveal() or "#" in url.reveal():
+        return _PROXY
+    return None
+
+
+def check_journal_url(url: Secret) -> str | None:
+    """Where the journal is; it may hold a password."""
+    text = url.reveal()
+    if is_sqlite(url):
+        name = text.removeprefix("sqlite:///")
+        return None if name.strip("/ ") and name != ":memory:" and not set(name) & set("?#") else _JOURNAL
+    parts = _split(text)
+    return None if parts is not None and parts.scheme in ("postgresql", "postgres") else _JOURNAL
+
+
+def is_sqlite(url: Secret) -> bool:
+    """Whether the journal is a local file."""
+    return url.reveal().startswith("sqlite:///")
+
+
+def _split(url: str) -> SplitResult | None:
+    """Take an address apart; ``None`` where it is none, or holds what no address holds."""
+    if not url or len(url) > 2048 or not all("!" <= character <= "~" for character in url) or "\\" in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # reading it is what judges it
+    except ValueError:
+        return None
+    return None if port == 0 else parts
+
+
+def check_host(host: str) -> str | None:
+    """An address to listen on."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return None if host == "localhost" else "must be an IP address of this machine, or localhost"
+    return None
+
+
+def check_network(network: str) -> str | None:
+    """A range of addresses."""
+    try:
+        ip_network(network)
+    except ValueError:
+        return 'must be a network like "10.0.0.0/8", with no bits set behind its prefix'
+    return None
+
+
+def check_callback_host(host: str) -> str | None:
+    """A host that callbacks may go to."""
+    if _CALLBACK_HOST.fullmatch(host) and _split(host if "//" in host else f"https://{host}") is not None:
+        return None
+    return 'must be "host", "host:port" (https), or "http://host[:port]", in lower case, without a path'
+
+
+def check_callback_secret(secret: Secret) -> str | None:
+    """A signing secret of Standard Webhooks."""
+    text = secret.reveal()
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if text.startswith("whsec_") and len(key) in _SECRET_BYTES:
+        return None
+    return "must be whsec_ and 24 to 64 random bytes in base64"
+
+
+def check_hash_key(key: Secret) -> str | None:
+    """The key of fingerprints and hashes: 32 bytes."""
+    return None if re.fullmatch("[0-9a-f]{64}", key.reveal()) else "must be 32 random bytes as 64 lower-case hex digits"
+
+
+def check_time_zone(name: str) -> str | None:
+    """A zone of the IANA database."""
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        return "must be a zone of the IANA database, like Africa/Lagos"
+    return None
+
+
+def check_expression(expression: str) -> str | None:
+    """A JMESPath expression."""
+    try:
+        jmespath.compile(expression)
+    except JMESPathError:
+        return "must be a JMESPath expression, like alert.title"
+    return None
