@@ -4,6 +4,7 @@ import re
 
 import relay
 from kubernetes_kit import ROOT, find_script, run
+from relay.settings import load_settings
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 LAST_STAGE = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
@@ -39,6 +40,13 @@ def test_the_last_stage_takes_the_environment_and_leaves_the_tools() -> None:
 
 def test_the_image_is_labelled_with_the_version_of_the_package() -> None:
     assert f"ARG VERSION={relay.__version__}\n" in LAST_STAGE
+
+
+def test_the_relay_takes_the_variables_of_the_image() -> None:
+    variables = dict(re.findall(r"(RELAY_\w+)=(\S+)", LAST_STAGE))
+    settings = load_settings(variables)
+    assert settings.listen.host == "0.0.0.0"
+    assert settings.journal.url.reveal() == "sqlite:////var/lib/relay/relay.db"
 
 
 def test_nothing_but_what_the_image_is_made_of_goes_to_the_builder() -> None:

@@ -11,6 +11,8 @@ import yaml
 
 import relay
 from kubernetes_kit import COMPONENTS, K8S, OVERLAYS, Resource, build, parse_manifests, pick, pod_specs, run
+from relay.settings import load_settings
+from relay.word_lists import read_word_lists
 
 OLDEST_KUBERNETES = "1.30"
 FOREIGN_KINDS = {"ServiceMonitor", "PrometheusRule"}
@@ -145,6 +147,33 @@ def test_the_word_list_of_the_config_map_is_the_shipped_one() -> None:
 
 
 @overlays
+def test_the_relay_takes_the_settings_of_its_pods(overlay: Path, tmp_path: Path) -> None:
+    environment = _lay_out(build(overlay), tmp_path)
+    settings = load_settings(environment)
+    assert settings.listen.metrics_port == 9464
+    assert settings.sending.drain_seconds >= settings.sending.notification_deadline_seconds
+    assert settings.journal.replicas == (1 if overlay.name == "single" else 3)
+    assert read_word_lists(settings.prefilter.lists)
+
+
+def _lay_out(resources: list[Resource], folder: Path) -> dict[str, str]:
+    """Put what the pod mounts under /etc/relay into a folder, with made-up secrets, and give the pod's variables."""
+    pod = pick(resources, "Deployment")["spec"]["template"]["spec"]
+    for volume in pod["volumes"]:
+        place = folder / volume["name"]
+        place.mkdir()
+        if "configMap" in volume:
+            for name, text in pick(resources, "ConfigMap", volume["configMap"]["name"])["data"].items():
+                (place / name).write_text(text.replace("/etc/relay/", f"{folder}/"))
+        elif "secret" in volume:
+            for name in ("username", "password"):
+                (place / name).write_text("made-up\n")
+    journal = "postgresql://relay:made-up@postgresql.db:5432/relay?sslmode=require&target_session_attrs=read-write"
+    variables = {each["name"]: each.get("value", journal) for each in pod["containers"][0]["env"]}
+    return {name: value.replace("/etc/relay/", f"{folder}/") for name, value in variables.items()}
+
+
+@overlays
 def test_every_image_is_the_plain_name_and_version_of_the_package(overlay: Path) -> None:
     images = {container["image"] for pod in pod_specs(build(overlay)) for container in pod["containers"]}
     assert images == {f"relay:{relay.__version__}"}
@@ -241,7 +270,8 @@ def test_the_overlay_that_the_readme_shows_can_be_applied(tmp_path: Path, valida
     assert {container["image"] for pod in pod_specs(resources) for container in pod["containers"]} == {
         "our-registry/relay:0.1.0"
     }
-    assert "billing" in pick(resources, "ConfigMap", "relay-settings")["data"]["relay.toml"]
+    (tmp_path / "pod").mkdir()
+    assert [client.name for client in load_settings(_lay_out(resources, tmp_path / "pod")).clients] == ["billing"]
     narrowed = pick(resources, "NetworkPolicy", "relay-upstream")["spec"]["egress"][0]["to"]
     assert narrowed == [{"ipBlock": {"cidr": "203.0.113.0/24"}}]
 
