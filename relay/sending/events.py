@@ -22,7 +22,7 @@ from relay.domain.codes import (
     Status,
 )
 from relay.domain.notification import Mode
-from relay.sending.ports import SendOutcome
+from relay.sending.ports import RejectionKind, SendOutcome
 
 
 class Refused(Struct, frozen=True, kw_only=True):
@@ -94,6 +94,8 @@ class CallFinished(Struct, frozen=True, kw_only=True):
     upstream_code: str | None
     warnings: tuple[str, ...]
     attempt: int
+    rejection: RejectionKind | None = None
+    sandbox: bool = False
 
 
 class NotificationCompleted(Struct, frozen=True, kw_only=True):
@@ -110,6 +112,8 @@ class NotificationCompleted(Struct, frozen=True, kw_only=True):
     calls: int
     seconds: float
     request_id: str | None = None
+    route_reason: RouteReason | None = None
+    sandbox: bool = False
 
 
 class UnknownSettled(Struct, frozen=True, kw_only=True):

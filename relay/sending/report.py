@@ -90,6 +90,8 @@ class Report:
                 upstream_code=code if rejection is None else rejection.code,
                 warnings=result.warnings,
                 attempt=1 if call.route is notification.route.used else 2,
+                rejection=None if rejection is None else rejection.kind,
+                sandbox=notification.sandbox,
             )
         )
         if rejection is not None and (field := _MISSED_FIELDS.get(rejection.kind)) is not None:
@@ -119,5 +121,7 @@ class Report:
                 calls=sum(1 for call in stored.calls if call.dialled),
                 seconds=seconds,
                 request_id=request_id,
+                route_reason=notification.route.reason,
+                sandbox=notification.sandbox,
             )
         )
