@@ -8,6 +8,7 @@ Source: SPEC section 4; domain.md section 6.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from unicodedata import normalize
 
 from ahocorasick_rs import AhoCorasick
@@ -95,7 +96,8 @@ class WordMatcher:
                     innocent.setdefault(find.entry, []).append((find.start, find.end))
             elif self._entries[find.entry].text.casefold() not in excepted:
                 finds.append(find)
-        finds = [find for find in finds if not _lies_inside(find, innocent.get(find.entry, []))]
+        if innocent:
+            finds = [find for find in finds if not _lies_inside(find, innocent.get(find.entry, []))]
         finds = [find for find in finds if find.is_plain or not self._repeats(find, finds)]
         places = sorted({(find.start, find.end, find.entry) for find in finds})
         spans = folded.locate([(start, end) for start, end, _ in places])
@@ -108,14 +110,32 @@ class WordMatcher:
         haystack = write_search_form(words)
         haystacks = (haystack, collapse(haystack)) if may_be_stretched(words) else (haystack,)
         plain = readings.index(BREAK) if BREAK in readings else len(readings)
-        for searched in haystacks:
-            for pattern, start, _ in self._automaton.find_matches_as_indexes(searched, overlapping=True):
-                first = searched.count(" ", 0, start)
-                for form in self._forms[pattern]:
-                    if self._entries[form.entry].applies_to(field, message_type):
-                        find = _compare(form, readings, first, plain)
-                        if find is not None:
-                            yield find, form
+        seen: set[tuple[int, int, int]] = set()
+        for pattern, first in chain.from_iterable(map(self._search_form, haystacks)):
+            forms = self._forms[pattern]
+            last = first + forms[0].words.count(" ")
+            # Most words stand in several readings; the plain one comes first.
+            place = (pattern, readings[first][1], readings[last][2])
+            if place in seen:
+                continue
+            for form in forms:
+                if self._entries[form.entry].applies_to(field, message_type):
+                    find = _compare(form, readings, first, last, plain)
+                    if find is not None:
+                        seen.add(place)
+                        yield find, form
+
+    def _search_form(self, haystack: str) -> Iterator[tuple[int, int]]:
+        """Each pattern that is there, and which word it begins with."""
+        word = position = 0
+        for pattern, start, _ in self._automaton.find_matches_as_indexes(haystack, overlapping=True):
+            # From the place before, not from the beginning: texts with many finds stay cheap.
+            if start >= position:
+                word += haystack.count(" ", position, start)
+            else:
+                word -= haystack.count(" ", start, position)
+            position = start
+            yield pattern, word
 
     def _repeats(self, phrase: _Find, finds: list[_Find]) -> bool:
         """Whether a phrase read through a disguise ("You have W0N") only repeats a word in it that is as bad."""
@@ -151,14 +171,12 @@ def _spell(text: str) -> str:
     return " ".join(normalize("NFC", text.casefold()).split())
 
 
-def _compare(form: _Form, readings: list[Word], first: int, plain: int) -> _Find | None:
-    words = form.words.split(" ")
-    written = readings[first : first + len(words)]
-    texts = [text for text, _, _ in written]
-    if not all(map(reads_as, texts, words)):
+def _compare(form: _Form, readings: list[Word], first: int, last: int, plain: int) -> _Find | None:
+    written = " ".join([text for text, _, _ in readings[first : last + 1]])
+    is_exact = written == form.words
+    if not is_exact and not all(map(reads_as, written.split(" "), form.words.split(" "))):
         return None
-    is_plain = len(words) == 1 or (texts == words and first < plain)
-    return _Find(written[0][1], written[-1][2], form.entry, is_plain)
+    return _Find(readings[first][1], readings[last][2], form.entry, first == last or (is_exact and first < plain))
 
 
 def _lies_inside(find: _Find, places: list[tuple[int, int]]) -> bool:

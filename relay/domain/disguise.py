@@ -19,7 +19,7 @@ _TO_CLASS = str.maketrans(_CLASS)
 _TO_LETTER = str.maketrans({character: letter for character, letter in _CLASS.items() if letter != "i"})
 
 _DOUBLED = re.compile(r"(\w)\1+")
-_DIGITS_AFTER_LETTER = re.compile(r"[01345789]{2}(?<=[^\W\d]..)")
+_DIGITS_AFTER_LETTER = re.compile(r"([01345789])\1(?<=[^\W\d]..)")
 
 
 def write_search_form(words: str) -> str:

@@ -104,6 +104,8 @@ def _fold_part(part: str) -> str:
         return ""
     if part in LOOK_ALIKES:
         return LOOK_ALIKES[part]
+    if category(part) == "Lm":
+        return "'"  # a mark in the line, no letter of its own: it parts no word
     # The case of ASCII letters is still needed, to tell a capital I inside a word.
     return part if part.isascii() else part.casefold()
 

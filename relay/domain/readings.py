@@ -28,7 +28,7 @@ _SINGLE = rf"(?<!\w)[^\W{DOT_BELOW}]{DOT_BELOW}?(?!\w)"
 _GAP = r"(?:\s++|[^\w\s]{1,3})"
 _SPELLED = re.compile(rf"{_SINGLE}(?:{_GAP}{_SINGLE}){{2,}}")
 _GAPS = re.compile(rf"({_GAP})")
-_TWO_SINGLES = re.compile(rf"(?:\A| )\w{DOT_BELOW}? [^ ]{DOT_BELOW}?(?: |\Z)")  # cheap, and rarely there
+_TWO_SINGLES = re.compile(rf" \w{DOT_BELOW}? [^ ]{DOT_BELOW}? ")  # cheap, and rarely there
 
 # Parts of a word with the same mark between them. No slash and no comma: "w/in" and "so,on" are no such words.
 # The search begins at a mark, which is fast; the word begins before it.
@@ -128,7 +128,7 @@ def _put_in(plain: Iterable[Word], others: Iterable[Word]) -> Iterator[Word]:
 
 
 def _read_spelled(folded: str, plain: list[Word]) -> Iterator[Word]:
-    if not _TWO_SINGLES.search(" ".join([text for text, _, _ in plain])):
+    if not _TWO_SINGLES.search(f" {' '.join([text for text, _, _ in plain])} "):
         return
     for match in _SPELLED.finditer(folded):
         parts = _GAPS.split(match[0])

@@ -70,6 +70,7 @@ def test_every_vector_agrees(vector: dict[str, Any]) -> None:
         ),
         ("winnnner pr0m000", [("winner", "winnnner"), ("promo", "pr0m000")]),
         ("now-pro.mo", [("promo", "pro.mo")]),
+        ("pro\u02ccmo", [("promo", "pro\u02ccmo")]),
         ("FREE!Call", [("free", "FREE"), ("call", "Call")]),
         ("Click-here", [("click here", "Click-here")]),
         ("CLICKHERE", [("click here", "CLICKHERE")]),

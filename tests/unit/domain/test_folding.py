@@ -41,6 +41,7 @@ def locate(text: str, part: str) -> str:
         ("STRASSE straße", "strasse strasse"),
         ("\u0130NEC", "inec"),
         ("won\u2019t", "won't"),
+        ("pro\u02ccmo pro\u02d0mo", "pro'mo pro'mo"),
         ("MTN\u2122", "mtn "),
         ("\u00a0win\u3000big\u0085now", " win big now"),
         ("w_i_n", "w~i~n"),
