@@ -98,7 +98,7 @@ class Delivery:
             self._report_bug("delivery", bug)
             await self._give_up()
         finally:
-            self._answer()
+            self.answer()
 
     async def _make_calls(self) -> None:
         active: set[asyncio.Task[None]] = set()
@@ -205,7 +205,7 @@ class Delivery:
             nonlocal failed
             failed = True
             if completion is not None:
-                self._answer()
+                self.answer()
 
         result = await until_written(
             lambda: self._desk.journal.record(
@@ -233,7 +233,7 @@ class Delivery:
         completion = self._completion()
         journal, events = self._desk.journal, self._desk.events
         await until_written(
-            lambda: journal.complete(self._notification.id, completion), "complete", events, self._answer
+            lambda: journal.complete(self._notification.id, completion), "complete", events, self.answer
         )
         self._completed = True
 
@@ -315,7 +315,8 @@ class Delivery:
         self._stored = self._snapshot(now)
         return completion_of(self._stored, now)
 
-    def _answer(self) -> None:
+    def answer(self) -> None:
+        """Tell a waiting caller what is known now, once; also where the journal does not take it in time."""
         if not self.answered.done():
             self.answered.set_result(self._stored if self._lost else self._snapshot(self._stored.completed_at))
 

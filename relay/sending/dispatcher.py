@@ -31,6 +31,9 @@ from relay.sending.requests import Answer, Balance, Caller, Health, Preview, Sub
 from relay.sending.tasks import Tasks
 from relay.sending.upkeep import Upkeep
 
+_PATIENCE_SECONDS = 2.0
+"""How long after its deadline a caller waits for a journal that does not take the outcomes."""
+
 
 class SendingPolicy(Struct, frozen=True, kw_only=True):
     """How much is taken on at once, and how long things may take."""
@@ -166,7 +169,10 @@ class Dispatcher:
             self._report.claimed(prepared, outcome.stored)
             delivery = Delivery(outcome, line, self, deadline=deadline, request_id=caller.request_id)
             delivery.answered.add_done_callback(lambda done: result.set_result(Answer(stored=done.result())))
+            patience = deadline + _PATIENCE_SECONDS - self.clock.monotonic()
+            timer = asyncio.get_running_loop().call_later(patience, delivery.answer)
             await delivery.run()
+            timer.cancel()
         except BaseException as bug:
             if not result.done():
                 result.set_exception(bug)
