@@ -14,6 +14,7 @@ from relay.domain.notification import Call, CallState, Mode, Outcome, Stored
 from relay.sending.completion import completion_of
 from relay.sending.events import Events, Recovered
 from relay.sending.ports import UNKNOWN_INTERRUPTED, CallRef, Clock, Journal, Taken
+from relay.sending.report import Report
 
 _AT_A_TIME = 100
 _BEFORE_DIAL = Outcome(code=Code.INTERRUPTED_BEFORE_DIAL)
@@ -34,10 +35,13 @@ async def recover_dead(journal: Journal, clock: Clock, events: Events) -> Remain
     Raises:
         JournalUnavailable: try again later; what was settled stays settled.
     """
-    remains = Remains()
+    remains, report = Remains(), Report(events)
     while taken := await journal.take_from_dead(_AT_A_TIME):
         for item in taken:
-            await close_or_requeue(item, journal, clock, remains)
+            ended = await close_or_requeue(item, journal, clock, remains)
+            if ended is not None:
+                created, completed = ended.notification.created_at, ended.completed_at or 0
+                report.completed(ended, max(completed - created, 0) / 1000, None)
     if remains.notifications:
         events.emit(
             Recovered(
@@ -50,8 +54,12 @@ async def recover_dead(journal: Journal, clock: Clock, events: Events) -> Remain
     return remains
 
 
-async def close_or_requeue(item: Taken, journal: Journal, clock: Clock, remains: Remains) -> None:
-    """Settle one notification that now belongs to this process and that nobody is delivering."""
+async def close_or_requeue(item: Taken, journal: Journal, clock: Clock, remains: Remains) -> Stored | None:
+    """Settle one notification that now belongs to this process and that nobody is delivering.
+
+    Returns:
+        The notification as it ended; ``None`` where it goes on, or somebody else ended it.
+    """
     notification = item.stored.notification
     synchronous = notification.mode is Mode.SYNCHRONOUS
     calls = [await _close(item, call, journal, remains, synchronous=synchronous) for call in item.stored.calls]
@@ -59,10 +67,10 @@ async def close_or_requeue(item: Taken, journal: Journal, clock: Clock, remains:
     if any(call.state is CallState.CLAIMED for call in calls):
         remains.requeued += 1
         await journal.requeue(notification.id, item.fence, clock.now_ms())
-        return
+        return None
     now = clock.now_ms()
-    stored = replace(item.stored, calls=tuple(calls), completed_at=now, owned=False)
-    await journal.complete(notification.id, completion_of(stored, now))
+    stored: Stored = replace(item.stored, calls=tuple(calls), completed_at=now, owned=False)
+    return stored if await journal.complete(notification.id, completion_of(stored, now)) else None
 
 
 async def end_unsent(taken: Sequence[Taken], journal: Journal, clock: Clock) -> None:
