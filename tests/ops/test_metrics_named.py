@@ -89,6 +89,11 @@ def test_every_metric_and_label_that_is_asked_for_exists(expression: str) -> Non
     assert find_grouping_labels(expression) <= reachable
 
 
+def test_every_recorded_series_is_used() -> None:
+    named = {name for expression in EXPRESSIONS for name, _ in find_selectors(expression)}
+    assert set(RECORDED) <= named
+
+
 def test_rules_or_dashboard_use_every_metric_that_the_relay_promises() -> None:
     named = {name for expression in EXPRESSIONS for name, _ in find_selectors(expression)}
     unused = {name for name in METRICS if not {name, f"{name}_bucket"} & named}
