@@ -1,0 +1,200 @@
+"""The log: one JSON object a line on standard output, ours and everybody else's alike.
+
+Our own lines have a name (noun and past participle) and closed fields. What libraries, the interpreter and warnings say
+goes through one handler, which takes out what must not be there and drops everything below a warning: a library's own
+line for a request holds its whole address.
+"""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable, MutableMapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Protocol
+
+import msgspec
+import structlog
+
+from relay.domain.secret import Secret
+from relay.observability.failures import class_name, describe_exception
+from relay.observability.redaction import Redactor
+
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+_request: ContextVar[tuple[str, str | None] | None] = ContextVar("relay_request", default=None)
+
+
+class Logger(Protocol):
+    """What our own parts log with: a name for what happened, and fields. Never raises for what a field holds."""
+
+    def debug(self, event: str, **fields: Any) -> Any:
+        """For somebody who looks for a fault."""
+
+    def info(self, event: str, **fields: Any) -> Any:
+        """What happened."""
+
+    def warning(self, event: str, **fields: Any) -> Any:
+        """Somebody should look at it in working hours."""
+
+    def error(self, event: str, **fields: Any) -> Any:
+        """Somebody should look at it now."""
+
+
+def name_request(request_id: str, trace_id: str | None = None) -> None:
+    """Let every line of this task, and of the tasks that it starts, carry these ids."""
+    _request.set((request_id, trace_id))
+
+
+class Log:
+    """Where lines go.
+
+    Args:
+        level: from which of our own lines on: ``debug``, ``info``, ``warning``, ``error``.
+        stream: takes whole lines; standard output if left out.
+        secrets: what foreign lines are searched for.
+    """
+
+    def __init__(self, level: str, stream: BinaryIO | None = None, secrets: Iterable[Secret] = ()) -> None:
+        self._stream = stream if stream is not None else sys.stdout.buffer
+        self._lock = threading.Lock()
+        self.redactor = Redactor(secrets)
+        self.logger: Logger = structlog.wrap_logger(
+            self,
+            processors=[_complete, _render],
+            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        ).bind()
+
+    def write(self, line: bytes) -> None:
+        """Write one line. A log that cannot be written must not stop a send."""
+        with self._lock:
+            try:
+                self._stream.write(line + b"\n")
+                self._stream.flush()
+            except (OSError, ValueError):
+                return
+
+    debug = info = warning = error = write
+
+    def take_over(self) -> Callable[[], None]:
+        """Send what libraries, warnings and the interpreter say through this log, and nothing of it anywhere else.
+
+        Returns:
+            Puts everything back as it was.
+        """
+        root = logging.getLogger()
+        before = (root.handlers[:], root.level, sys.excepthook, sys.unraisablehook, threading.excepthook)
+        root.handlers[:] = [_ForeignHandler(self)]
+        root.setLevel(logging.WARNING)
+        logging.captureWarnings(True)
+        sys.excepthook = self._uncaught
+        sys.unraisablehook = lambda raised: self._lost(raised.exc_value)
+        threading.excepthook = lambda raised: self._lost(raised.exc_value)
+
+        def put_back() -> None:
+            root.handlers[:], level, sys.excepthook, sys.unraisablehook, threading.excepthook = before
+            root.setLevel(level)
+            logging.captureWarnings(False)
+
+        return put_back
+
+    def _uncaught(self, _kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            return
+        self.logger.error("process.failed", exc_info=error)
+
+    def _lost(self, error: BaseException | None) -> None:
+        self.logger.error("exception.lost", exc_info=error)
+
+
+class _ForeignHandler(logging.Handler):
+    """The root logger's only handler."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+        self.addFilter(_Redaction(log.redactor))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = {"level": record.levelname.lower(), "event": "library.warned", "logger": record.name}
+        line: dict[str, Any] = {**fields, "said": record.msg}
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = describe_exception(record.exc_info[1])
+        self._log.write(_encode({"timestamp": _now(), **line, **_ids()}))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 — logging's own name
+        """Nothing: the standard one prints the record, arguments and all."""
+
+
+class _Redaction(logging.Filter):
+    """Makes a record safe for whatever formats it: message cleaned, arguments and stack gone."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return False
+        try:
+            said = record.getMessage()
+        except Exception as bug:  # noqa: BLE001 — somebody else's format string and arguments
+            said = f"a message that cannot be formatted ({class_name(type(bug))})"
+        record.msg, record.args = self._redactor.redact(said), ()
+        record.exc_text = record.stack_info = None
+        return True
+
+
+Fields = MutableMapping[str, Any]
+
+
+def _complete(_logger: Any, level: str, fields: Fields) -> Fields:
+    """Add time, level, the request's ids; turn an exception into its class and places."""
+    line: Fields = {"timestamp": _now(), "level": level, "event": fields.pop("event")}
+    error = fields.pop("exc_info", None)
+    line.update(fields)
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        line["exception"] = describe_exception(error)
+    for name, value in _ids().items():
+        line.setdefault(name, value)
+    return line
+
+
+def _ids() -> dict[str, str]:
+    request = _request.get()
+    if request is None:
+        return {}
+    request_id, trace_id = request
+    return {"request_id": request_id} if trace_id is None else {"request_id": request_id, "trace_id": trace_id}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _render(_logger: Any, _level: str, fields: Fields) -> bytes:
+    return _encode(fields)
+
+
+def _encode(fields: Fields) -> bytes:
+    try:
+        return _encoder.encode(fields)
+    except (UnicodeEncodeError, TypeError, ValueError, RecursionError):
+        # A lone surrogate, a key that is no text: the line's own name is worth more than nothing.
+        return _encoder.encode({"level": "error", "event": "line.lost", "name": ascii(fields.get("event"))})
+
+
+def _class_only(value: object) -> str:
+    """Stands for a value that is no JSON: what it is, never what it holds."""
+    return type(value).__name__
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_class_only)
