@@ -1,0 +1,87 @@
+"""The live feed of the inbox page: server-sent events, never more of them than the page can draw.
+
+Owns the stream's form. A reader that falls behind misses the oldest entries, not the newest, and nothing piles up.
+
+Source: WHATWG HTML, 9.2 (server-sent events).
+"""
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from typing import Any
+
+import msgspec
+
+from relay.sandbox.pages import GUARDS, Pages
+from relay.sandbox.responder import Responder
+
+MOST_ENTRIES = 200
+"""Entries in one event; the page shows no more at once."""
+
+_QUIET_SECONDS = 15.0
+"""After so long without news a comment shows that the stream lives."""
+
+_BREATH_SECONDS = 0.1
+"""News of so long goes out together."""
+
+
+def _head() -> bytes:
+    lines = ["HTTP/1.1 200 OK", "Content-Type: text/event-stream", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in GUARDS]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _event(name: str, content: object, number: int | None = None) -> bytes:
+    numbered = b"" if number is None else b"id: %d\n" % number
+    return numbered + b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(content))
+
+
+class Feed:
+    """One page's stream.
+
+    Args:
+        since: number of the last entry that the page has.
+    """
+
+    def __init__(self, responder: Responder, pages: Pages, since: int) -> None:
+        self._ledger = responder.ledger
+        self._pages = pages
+        # A number from before a restart of the stand-in is none of this ledger's.
+        self._position = since if since <= self._ledger.total else 0
+        self._news = asyncio.Event()
+
+    async def run(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Send what happens until the page leaves."""
+        gone = asyncio.ensure_future(reader.read(1))
+        self._ledger.listeners.add(self._news.set)
+        try:
+            writer.write(_head() + b"retry: 1000\n\n")
+            while not gone.done():
+                writer.write(self._collect())
+                await writer.drain()
+                await self._wait(gone, writer)
+        finally:
+            self._ledger.listeners.discard(self._news.set)
+            gone.cancel()
+
+    def _collect(self) -> bytes:
+        """The entries since the last time, then the state that holds after them."""
+        self._news.clear()
+        first = max(self._position, self._ledger.total - MOST_ENTRIES)
+        entries = self._ledger.since(first)
+        self._position = self._ledger.total
+        listed = _event("entries", entries, self._position) if entries else b""
+        return listed + _event("state", self._pages.state())
+
+    async def _wait(self, gone: "asyncio.Future[bytes]", writer: StreamWriter) -> None:
+        while True:
+            news = asyncio.ensure_future(self._news.wait())
+            waiting: set[asyncio.Future[Any]] = {gone, news}
+            await asyncio.wait(waiting, timeout=_QUIET_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            news.cancel()
+            if gone.done():
+                return
+            if self._news.is_set():
+                await asyncio.sleep(_BREATH_SECONDS)
+                return
+            writer.write(b": quiet\n\n")
+            await writer.drain()

@@ -1,0 +1,190 @@
+"""What a person and a test ask the stand-in itself: the inbox page, the ledger, the switches.
+
+Owns the stand-in's own paths. It must never answer for the upstream, and gives nothing to pages of other origins: a
+change needs a JSON body, which a foreign page cannot send unasked, and a listener on loopback answers only to a
+loopback name, so that no foreign name can be pointed at it.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from importlib.resources import files
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Struct
+
+from relay.sandbox.magic import BLOCKED_SENDER, BLOCKED_WORD, MAGIC
+from relay.sandbox.responder import Responder
+
+EVENTS_PATH = "/events"
+
+_MOST_UNITS = Decimal(10) ** 12
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_FILES = {
+    "/": ("inbox.html", "text/html; charset=utf-8"),
+    "/inbox.css": ("inbox.css", "text/css; charset=utf-8"),
+    "/inbox.js": ("inbox.js", "text/javascript; charset=utf-8"),
+    "/favicon.svg": ("favicon.svg", "image/svg+xml"),
+}
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    )
+)
+GUARDS = (
+    ("Content-Security-Policy", _POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
+"""Headers of every answer of the stand-in itself."""
+
+
+class PageRequest(Struct, frozen=True):
+    """A request for the stand-in itself."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class PageReply(Struct, frozen=True):
+    """Its answer."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class _BadRequest(Exception):
+    """Something that the caller has to mend."""
+
+    def __init__(self, status: int, what: str) -> None:
+        super().__init__(what)
+        self.status = status
+        self.what = what
+
+
+class _LedgerQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    since: int = 0
+    limit: int | None = None
+    last: int | None = None
+
+
+class Pages:
+    """Answers for the stand-in itself.
+
+    Args:
+        responder: whose ledger and switches are shown and changed.
+        loopback_only: the listener is on a loopback address.
+    """
+
+    def __init__(self, responder: Responder, *, loopback_only: bool) -> None:
+        self._responder = responder
+        self._loopback_only = loopback_only
+        folder = files("relay.sandbox") / "page"
+        self._files = {path: (folder.joinpath(name).read_bytes(), kind) for path, (name, kind) in _FILES.items()}
+        self._routes: dict[tuple[str, str], Callable[[PageRequest], object]] = {
+            ("GET", "/ledger"): self._list_entries,
+            ("DELETE", "/ledger"): self._clear_entries,
+            ("GET", "/behaviours"): lambda _request: self.state(),
+            ("POST", "/behaviours"): self._set_switches,
+            ("DELETE", "/behaviours"): self._clear_switches,
+            ("GET", "/magic"): lambda _request: _MAGIC_TABLE,
+        }
+
+    def allows(self, host: str) -> bool:
+        """Whether a request under this ``Host`` may have an answer."""
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        return not self._loopback_only or name.lower() in _LOOPBACK
+
+    def answer(self, request: PageRequest) -> PageReply:
+        """Answer one request; never raises for anything a caller can send."""
+        if not self.allows(request.headers.get("host", "")):
+            return _json(421, {"error": "This listener answers to loopback names only."})
+        if request.method == "GET" and request.path in self._files:
+            body, kind = self._files[request.path]
+            return PageReply(200, kind, body)
+        try:
+            return _json(200, self._find(request)(request))
+        except _BadRequest as failure:
+            return _json(failure.status, {"error": failure.what})
+
+    def state(self) -> dict[str, object]:
+        """The switches, the units and how far the ledger goes."""
+        ledger = self._responder.ledger
+        return self._responder.switches.describe() | {
+            "units": f"{self._responder.units:.2f}",
+            "total": ledger.total,
+            "count": len(ledger),
+            "first": ledger.total - len(ledger) + 1,
+        }
+
+    def _find(self, request: PageRequest) -> Callable[[PageRequest], object]:
+        route = self._routes.get((request.method, request.path))
+        if route is not None:
+            return route
+        if request.path in self._files or any(path == request.path for _, path in self._routes):
+            raise _BadRequest(405, "This path does not take this method.")
+        raise _BadRequest(404, "No such path: / (inbox), /ledger, /behaviours, /magic, /events.")
+
+    def _list_entries(self, request: PageRequest) -> object:
+        try:
+            asked = msgspec.convert(dict(parse_qsl(request.query.decode("latin-1"))), _LedgerQuery, strict=False)
+        except msgspec.ValidationError as failure:
+            raise _BadRequest(400, str(failure)) from None
+        ledger = self._responder.ledger
+        entries = ledger.since(asked.since, asked.limit) if asked.last is None else ledger.last(asked.last)
+        return {"total": ledger.total, "count": len(ledger), "entries": entries}
+
+    def _clear_entries(self, _request: PageRequest) -> object:
+        self._responder.ledger.clear()
+        return self.state()
+
+    def _set_switches(self, request: PageRequest) -> object:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise _BadRequest(415, "Send the switches as application/json.")
+        try:
+            change = msgspec.json.decode(request.body, type=dict[str, object])
+            units = _parse_units(change.pop("units", None))
+            self._responder.switches.set(change)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
+            raise _BadRequest(400, str(failure)) from None
+        if units is not None:
+            self._responder.set_units(units)
+        self._responder.ledger.tell()
+        return self.state()
+
+    def _clear_switches(self, _request: PageRequest) -> object:
+        self._responder.switches.clear()
+        self._responder.ledger.tell()
+        return self.state()
+
+
+def _parse_units(given: object) -> Decimal | None:
+    units = msgspec.convert(given, Decimal | None)
+    if units is not None and not (units.is_finite() and abs(units) < _MOST_UNITS):
+        raise msgspec.ValidationError("units: give a decimal number")
+    return units
+
+
+def _json(status: int, content: object) -> PageReply:
+    return PageReply(status, "application/json", msgspec.json.encode(content))
+
+
+_MAGIC_TABLE = {
+    "recipients": [{"recipient": number, "does": magic.does} for number, magic in MAGIC.items()],
+    "sender": BLOCKED_SENDER,
+    "word": BLOCKED_WORD,
+}

@@ -1,0 +1,125 @@
+"""The relay's own stand-in for smsclone, running beside a test: ``with`` and ``async with`` both do.
+
+It listens in a thread with a loop of its own, so that a test that blocks does not block it. What it remembers is read
+in that loop; nothing is read through the relay.
+
+    async with running_sandbox(username="demo") as sandbox:
+        sandbox.set(fault="hang", calls=1)
+        ...
+        assert [entry.message for entry in sandbox.sends()] == ["Hello"]
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, TypeVar
+
+from relay.domain.secret import Secret
+from relay.sandbox.ledger import Entry
+from relay.sandbox.server import RunningSandbox, SandboxConfig, start_sandbox
+
+T = TypeVar("T")
+
+WAIT_SECONDS = 10.0
+
+
+class running_sandbox:
+    """A stand-in that listens until the block ends.
+
+    Args:
+        config: fields of ``SandboxConfig``; ``password`` may be a plain string.
+    """
+
+    def __init__(self, **config: Any) -> None:
+        if isinstance(config.get("password"), str):
+            config["password"] = Secret(config["password"])
+        self._config = SandboxConfig(**config)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox", daemon=True)
+        self._sandbox: RunningSandbox
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens, without a slash at the end."""
+        return self._sandbox.base_url
+
+    @property
+    def port(self) -> int:
+        """The port it took."""
+        return self._sandbox.port
+
+    def ledger(self) -> list[Entry]:
+        """Every request that arrived in full and is kept, oldest first."""
+        return self._ask(self._sandbox.responder.ledger.since)
+
+    def sends(self) -> list[Entry]:
+        """The same without balance calls."""
+        return [entry for entry in self.ledger() if entry.route != "balance"]
+
+    def count(self) -> dict[str, int]:
+        """How often each number was taken for sending (a batch was processed): above 1 somebody got it twice."""
+        counts: dict[str, int] = {}
+        for entry in self.sends():
+            for delivery in entry.deliveries:
+                counts[delivery.recipient] = counts.get(delivery.recipient, 0) + 1
+        return counts
+
+    def wait_for_sends(self, number: int, seconds: float = WAIT_SECONDS) -> list[Entry]:
+        """Wait, blocking, until so many sends arrived."""
+        give_up = time.monotonic() + seconds
+        while len(sends := self.sends()) < number:
+            assert time.monotonic() < give_up, f"{len(sends)} of {number} sends arrived in {seconds} s"
+            time.sleep(0.01)
+        return sends
+
+    async def received(self, number: int, seconds: float = WAIT_SECONDS) -> list[Entry]:
+        """Wait until so many sends arrived."""
+        return await asyncio.to_thread(self.wait_for_sends, number, seconds)
+
+    def set(self, **change: object) -> None:
+        """Set switches, as ``POST /behaviours`` does; ``calls`` and ``on`` too."""
+        self._ask(lambda: self._sandbox.responder.switches.set(change))
+
+    def set_units(self, units: str) -> None:
+        """Top the account up, or empty it."""
+        self._ask(lambda: self._sandbox.responder.set_units(Decimal(units)))
+
+    @property
+    def units(self) -> Decimal:
+        """Units left."""
+        return self._ask(lambda: self._sandbox.responder.units)
+
+    def clear(self) -> None:
+        """Take every switch back and forget every entry."""
+        self._ask(self._sandbox.responder.switches.clear)
+        self._ask(self._sandbox.responder.ledger.clear)
+
+    def __enter__(self) -> "running_sandbox":
+        self._thread.start()
+        self._sandbox = asyncio.run_coroutine_threadsafe(start_sandbox(self._config), self._loop).result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._sandbox.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def __aenter__(self) -> "running_sandbox":
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.__exit__, kind, error, trace)
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        async def answer() -> T:
+            return question()
+
+        return asyncio.run_coroutine_threadsafe(answer(), self._loop).result()
