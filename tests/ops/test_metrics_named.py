@@ -55,9 +55,9 @@ RECORDED = {rule["record"]: rule["expr"] for rule in read_rules() if "record" in
 
 @pytest.fixture(scope="module")
 def metrics() -> Metrics:
-    """What a relay with one client and one category of words shows before anything happened."""
-    metrics = Metrics(version="0.1.0", process=False)
-    metrics.clients.follow(["billing"])
+    """What a relay with two clients and one category of words shows before anything happened."""
+    metrics = Metrics(version="0.1.0", system=False)
+    metrics.clients.follow(["billing", "sandbox-shop"])
     metrics.sending.follow_categories(["prize"])
     return metrics
 
