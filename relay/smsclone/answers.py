@@ -1,0 +1,173 @@
+"""Reading smsclone's answers: a full match or unreadable, never a search inside the text.
+
+The grammar, as far as anybody knows it (seed; domain.md sections 1 and 2)::
+
+    answer  = head [ ":" records ]
+    head    = "TG" 2DIGIT [ anything but ":" ]
+    records = record *( "," record )
+    record  = code "|" recipient "|" id "|" word *( "|" field )
+
+Only the head's code and the first four fields of a record decide. Everything else is text.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from relay.domain.codes import Code
+from relay.domain.notification import Outcome, UpstreamRecord
+from relay.domain.numbers import match_number
+from relay.smsclone.codes import ACCEPTED, RECORDS, REJECTIONS, UNKNOWN_RANK, UNLISTED, BatchCode
+
+_AROUND = " \t\r\n\0\ufeff\u00a0\u200b"
+_HEAD = re.compile(r"(TG[0-9]{2})(?![A-Za-z0-9])", re.IGNORECASE)
+_RECORD_START = re.compile(r",[\s]*(?=[A-Za-z0-9]{1,8}\|\+?[0-9]*(?:\||\Z))")
+_SHORT_RECORD = 4
+
+
+class Record(Struct, frozen=True):
+    """One recipient's part of an answer, as the upstream wrote it. ``code`` is zero-padded where it was numeric."""
+
+    code: str
+    recipient: str
+    message_id: str | None
+    word: str | None
+    description: str | None
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """A readable answer: ``TG00`` with its records, or a rejection. ``warnings`` are closed words."""
+
+    code: str
+    records: tuple[Record, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the batch was taken."""
+        return self.code == ACCEPTED
+
+
+class Unreadable(Struct, frozen=True):
+    """Not an answer of smsclone's: an HTML page, cut-off JSON, something else. ``reason`` is a closed word."""
+
+    reason: str
+
+
+def parse_answer(body: bytes) -> Answer | Unreadable:
+    """Read the body of a send call. Never raises."""
+    text = body.decode("utf-8", "replace").strip(_AROUND)
+    if text.startswith("{"):
+        return _parse_json(text)
+    match = _HEAD.match(text)
+    if match is None:
+        return Unreadable("no_code_at_start")
+    code = match.group(1).upper()
+    warnings = [] if match.group(1) == code else ["lower_case"]
+    _, _, tail = text.partition(":")
+    if code != ACCEPTED:
+        return Answer(code=code, warnings=(*warnings, *(["records_on_rejection"] if "|" in tail else [])))
+    records = [_parse_record(part, warnings) for part in _split(tail)]
+    if not records:
+        warnings.append("no_records")
+    return Answer(code=code, records=tuple(records), warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _split(tail: str) -> list[str]:
+    """Cut at commas where a record can begin; a comma inside a description begins none."""
+    parts = _RECORD_START.split("," + tail.strip(_AROUND))
+    return [part.strip(_AROUND + ",") for part in parts if part.strip(_AROUND + ",")]
+
+
+def _parse_record(text: str, warnings: list[str]) -> Record:
+    fields = [field.strip(_AROUND) for field in text.split("|")]
+    if len(fields) < _SHORT_RECORD:
+        warnings.append("short_record")
+    padded = fields + [""] * (5 - len(fields))
+    code = padded[0].zfill(4) if padded[0].isascii() and padded[0].isdigit() else padded[0]
+    if code != padded[0]:
+        warnings.append("padded_code")
+    return Record(code, padded[1], padded[2] or None, padded[3] or None, padded[4] or None)
+
+
+def _parse_json(text: str) -> Answer | Unreadable:
+    """Read the JSON form of the relative (VTpass version 2)."""
+    try:
+        document = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return Unreadable("bad_json")
+    code = document.get("responseCode") if isinstance(document, dict) else None
+    if not isinstance(code, str) or _HEAD.fullmatch(code) is None:
+        return Unreadable("no_code_at_start")
+    messages = document.get("messages") or []
+    warnings: list[str] = []
+    records: list[Record] = []
+    if code.upper() == ACCEPTED and isinstance(messages, list):
+        records = [_json_record(message, warnings) for message in messages if isinstance(message, dict)]
+        if not records:
+            warnings.append("no_records")
+    return Answer(code=code.upper(), records=tuple(records), warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _json_record(message: Mapping[str, Any], warnings: list[str]) -> Record:
+    names = ("statusCode", "recipient", "messageId", "status", "description")
+    fields = [str(message[name]) if isinstance(message.get(name), str | int) else "" for name in names]
+    return _parse_record("|".join(field.replace("|", " ") for field in fields), warnings)
+
+
+def record_outcome(record: Record) -> tuple[Outcome, int]:
+    """Say what a record means, and how it ranks among several for one number."""
+    upstream = UpstreamRecord(record.code[:16], record.word, record.description, record.message_id)
+    known = RECORDS.get(record.code)
+    if record.word is None:
+        return Outcome(code=Code.UNREADABLE_ANSWER, upstream=upstream), UNKNOWN_RANK
+    if known is None:
+        return Outcome(code=Code.UNLISTED_CODE, upstream=upstream), UNKNOWN_RANK
+    if record.word.upper() != known.word:
+        return Outcome(code=Code.CONFLICTING_ANSWER, upstream=upstream), UNKNOWN_RANK
+    return Outcome(code=known.code, upstream=upstream), known.rank
+
+
+def match_outcomes(
+    records: tuple[Record, ...], numbers: tuple[str, ...]
+) -> tuple[tuple[Outcome, ...], tuple[str, ...]]:
+    """Give one outcome a number, in the order asked; matched by normalized number, never by position.
+
+    Returns:
+        Outcomes, and warnings.
+    """
+    asked = set(numbers)
+    best: dict[str, tuple[Outcome, int]] = {}
+    warnings: list[str] = []
+    for record in records:
+        number = match_number(record.recipient)
+        if number is None or number not in asked:
+            warnings.append("unasked_record")
+            continue
+        found = record_outcome(record)
+        if number not in best or found[1] > best[number][1]:
+            best[number] = found
+    missing = Outcome(code=Code.MISSING_IN_ANSWER)
+    return tuple(best[n][0] if n in best else missing for n in numbers), tuple(dict.fromkeys(warnings))
+
+
+def rejection_of(code: str) -> BatchCode:
+    """What a rejection's code means; codes that nobody documents count as broken contract."""
+    return REJECTIONS.get(code, UNLISTED)
+
+
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?", re.ASCII)
+
+
+def parse_balance(body: bytes) -> str | Answer | Unreadable:
+    """Read the body of a balance call: a decimal as text, or a rejection."""
+    text = body.decode("utf-8", "replace").strip(_AROUND)
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1].strip(_AROUND)
+    if _DECIMAL.fullmatch(text) and len(text) <= 40:
+        return text.replace(",", "").removeprefix("+")
+    answer = parse_answer(body)
+    return answer if isinstance(answer, Answer) and not answer.accepted else Unreadable("no_decimal")

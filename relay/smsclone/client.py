@@ -1,0 +1,137 @@
+"""smsclone as the core's ``Upstream``: one call, once, and an outcome for every number whatever happens."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from relay.domain.codes import Code, Route
+from relay.domain.notification import Outcome, UpstreamRecord
+from relay.sending.ports import (
+    BalanceResult,
+    Rejection,
+    RejectionKind,
+    SendOutcome,
+    SendRequest,
+    SendResult,
+)
+from relay.smsclone.answers import Answer, Unreadable, match_outcomes, parse_answer, parse_balance, rejection_of
+from relay.smsclone.query import Queries
+from relay.smsclone.transport import Exchange
+
+MAX_TARGET_BYTES = 6000
+_LEARNED_SECONDS = 3600.0
+
+
+class Transport(Protocol):
+    """Makes one GET."""
+
+    async def exchange(self, target: bytes, deadline: float) -> Exchange:
+        """See ``BilledGetTransport.exchange``."""
+        ...
+
+
+class SmscloneClient:
+    """Implements ``Upstream``.
+
+    Args:
+        most_recipients: in one call; a TG20 teaches a lower number for an hour.
+        monotonic: seconds that never go back.
+    """
+
+    def __init__(
+        self, queries: Queries, transport: Transport, *, most_recipients: int, monotonic: Callable[[], float]
+    ) -> None:
+        self._queries = queries
+        self._transport = transport
+        self._most = most_recipients
+        self._monotonic = monotonic
+        self._learned: tuple[int, float] | None = None
+
+    def chunk(self, sender: str, message: str, route: Route, numbers: Sequence[str]) -> list[tuple[int, ...]]:
+        """See ``Upstream.chunk``."""
+        return self._queries.chunk(route, sender, numbers, message, most=self._most_now(), most_bytes=MAX_TARGET_BYTES)
+
+    async def send(self, request: SendRequest, timeout_seconds: float) -> SendResult:
+        """See ``Upstream.send``."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        target = self._queries.send(request.route, request.sender, request.numbers, request.message)
+        exchange = await self._transport.exchange(target, started + timeout_seconds)
+        seconds = loop.time() - started
+        if exchange.status is None:
+            return _unanswered(request, exchange, seconds)
+        answer = parse_answer(exchange.body)
+        if isinstance(answer, Unreadable) or 300 <= exchange.status < 400:
+            cause = "redirect" if 300 <= exchange.status < 400 else "unreadable"
+            return _unknown(request, Code.UNREADABLE_ANSWER, cause, seconds)
+        if answer.accepted:
+            outcomes, warnings = match_outcomes(answer.records, request.numbers)
+            return SendResult(
+                outcome=SendOutcome.ACCEPTED,
+                outcomes=outcomes,
+                cause="answered",
+                seconds=seconds,
+                warnings=(*answer.warnings, *warnings, *_status_warning(exchange)),
+            )
+        return self._rejected(request, answer, exchange, seconds)
+
+    async def balance(self, timeout_seconds: float) -> BalanceResult:
+        """See ``Upstream.balance``."""
+        loop = asyncio.get_running_loop()
+        exchange = await self._transport.exchange(self._queries.balance(), loop.time() + timeout_seconds)
+        if exchange.status is None:
+            return BalanceResult(None, exchange.cause.value)
+        balance = parse_balance(exchange.body)
+        if isinstance(balance, str):
+            return BalanceResult(balance)
+        if isinstance(balance, Answer):
+            known = rejection_of(balance.code)
+            return BalanceResult(None, "rejected", Rejection(known.kind, balance.code, known.description))
+        return BalanceResult(None, "unreadable")
+
+    def _rejected(self, request: SendRequest, answer: Answer, exchange: Exchange, seconds: float) -> SendResult:
+        known = rejection_of(answer.code)
+        too_many = known.kind is RejectionKind.TOO_MANY_RECIPIENTS and "records_on_rejection" not in answer.warnings
+        if too_many and len(request.numbers) > 1:
+            self._learned = (max(len(request.numbers) // 2, 1), self._monotonic() + _LEARNED_SECONDS)
+        outcome = Outcome(
+            code=Code.UPSTREAM_REJECTED, upstream=UpstreamRecord(answer.code, description=known.description)
+        )
+        return SendResult(
+            outcome=SendOutcome.REJECTED,
+            outcomes=(outcome,) * len(request.numbers),
+            cause="rejected",
+            seconds=seconds,
+            rejection=Rejection(known.kind, answer.code, known.description),
+            too_many=too_many,
+            warnings=(*answer.warnings, *_status_warning(exchange)),
+        )
+
+    def _most_now(self) -> int:
+        if self._learned is None or self._monotonic() >= self._learned[1]:
+            return self._most
+        return min(self._most, self._learned[0])
+
+
+def _unanswered(request: SendRequest, exchange: Exchange, seconds: float) -> SendResult:
+    if exchange.wrote:
+        return _unknown(request, Code.NO_ANSWER, exchange.cause.value, seconds)
+    return SendResult(
+        outcome=SendOutcome.NOT_SENT,
+        outcomes=(Outcome(code=Code.UPSTREAM_UNREACHABLE),) * len(request.numbers),
+        cause=exchange.cause.value,
+        seconds=seconds,
+    )
+
+
+def _unknown(request: SendRequest, code: Code, cause: str, seconds: float) -> SendResult:
+    return SendResult(
+        outcome=SendOutcome.UNKNOWN,
+        outcomes=(Outcome(code=code),) * len(request.numbers),
+        cause=cause,
+        seconds=seconds,
+    )
+
+
+def _status_warning(exchange: Exchange) -> tuple[str, ...]:
+    return () if exchange.status == 200 else ("http_status",)
