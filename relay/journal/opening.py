@@ -1,0 +1,39 @@
+"""Which store a URL means."""
+
+from relay.domain.secret import Secret
+from relay.sending.ports import Clock, Journal
+
+_SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
+
+
+def is_local(url: Secret | str) -> bool:
+    """Whether a URL means SQLite, which serves one process only."""
+    return _reveal(url).startswith(_SQLITE)
+
+
+def open_journal(url: Secret | str, *, clock: Clock, migrate: bool = True) -> Journal:
+    """Make the journal that a URL means; it is not opened yet.
+
+    Args:
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, or ``postgresql://…`` as libpq takes it.
+        clock: for what the port gives no time for.
+        migrate: whether a PostgreSQL database may be migrated at opening (SQLite always is).
+
+    Raises:
+        ValueError: neither of them; the text does not repeat the URL, which may hold a password.
+    """
+    text = _reveal(url)
+    if text.startswith(_SQLITE) and len(text) > len(_SQLITE):
+        from relay.journal.sqlite import SqliteJournal
+
+        return SqliteJournal(text.removeprefix(_SQLITE), clock=clock)
+    if text.startswith(_POSTGRES):
+        from relay.journal.postgres import PostgresJournal
+
+        return PostgresJournal(url, clock=clock, migrate=migrate)
+    raise ValueError("the journal's URL must be sqlite:///<path> or postgresql://…")
+
+
+def _reveal(url: Secret | str) -> str:
+    return url.reveal() if isinstance(url, Secret) else url

@@ -1,0 +1,134 @@
+"""The journal in one SQLite file: one process, one connection, one thread; for a laptop or a single replica.
+
+SQLite before 3.51.3 can corrupt a WAL that several connections use, and a second process would not see who lives: so
+a lock file next to the database lets only one process in, and whoever holds it knows that every other owner is dead.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from relay.journal import control
+from relay.journal.base import StoredJournal, TakeKind
+from relay.journal.migrating import prepare_sqlite
+from relay.journal.statements import Work
+from relay.journal.writer import Writer
+from relay.sending.ports import Clock, JournalUnavailable, Taken
+
+T = TypeVar("T")
+
+OLDEST_SQLITE = (3, 35)
+"""RETURNING; 2021."""
+
+_SETTINGS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # a commit survives a power cut, not only a crash
+    "PRAGMA secure_delete = FAST",  # an erased text leaves its page
+)
+
+
+class SqliteJournal(StoredJournal):
+    """See ``relay.sending.ports.Journal``.
+
+    Args:
+        path: of the database; made if it is not there. Its lock file is the same with ``.lock``.
+        clock: for what the port gives no time for.
+        busy_timeout_seconds: how long a write waits for another program that has locked the database.
+    """
+
+    def __init__(self, path: str | Path, *, clock: Clock, busy_timeout_seconds: float = 10.0) -> None:
+        super().__init__(clock, lanes=1, shards=1)
+        self._path = Path(path)
+        self._busy_timeout_seconds = busy_timeout_seconds
+        self._lock: int | None = None
+        self._writer: Writer | None = None
+
+    async def open(self) -> None:
+        """See ``Journal.open``."""
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise JournalUnavailable("sqlite_too_old")
+        self._lock = _take_lock(self._path)
+        writer = Writer(self._connect)
+        try:
+            await writer.open()
+        except BaseException:
+            self._release_lock()
+            raise
+        self._writer = writer
+        self._begin()
+        os.pwrite(self._lock, b"relay\n", 0)
+        await self._write(lambda: control.register_alone(self._process))
+
+    async def close(self) -> None:
+        """See ``Journal.close``."""
+        if self._writer is None:
+            return
+        await self._finish()
+        writer, self._writer = self._writer, None
+        writer.run(lambda: control.leave(self._process)).add_done_callback(lambda done: done.exception())
+        await writer.close()
+        self._release_lock()
+
+    async def leads(self) -> bool:
+        """See ``Journal.leads``: there is nobody else."""
+        return True
+
+    async def _read(self, work: Callable[[], Work[T]]) -> T:
+        return await self._use().run(work, only_reads=True)
+
+    async def _write(self, work: Callable[[], Work[T]]) -> T:
+        return await self._use().run(work)
+
+    async def _claim(self, work: Callable[[], Work[T]]) -> T:
+        return await self._use().run(work)
+
+    async def _take(self, kind: TakeKind, work: Callable[[], Work[list[Taken]]]) -> list[Taken]:
+        return await self._use().run(work)
+
+    def _use(self) -> Writer:
+        if self._writer is None:
+            raise JournalUnavailable("closed")
+        return self._writer
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the database; runs in the writer's thread."""
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, timeout=self._busy_timeout_seconds, cached_statements=256
+        )
+        try:
+            for setting in _SETTINGS:
+                connection.execute(setting).fetchall()
+            prepare_sqlite(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _take_lock(path: Path) -> int:
+    """Lock the file next to the database, for as long as the process lives.
+
+    What stands in it tells a database that was emptied from one that was never there.
+    """
+    try:
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        raise JournalUnavailable("cannot_open") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        emptied = path.exists() and path.stat().st_size == 0 and os.fstat(lock).st_size > 0
+    except OSError:
+        os.close(lock)
+        raise JournalUnavailable("locked") from None
+    if emptied:
+        os.close(lock)
+        raise JournalUnavailable("truncated")
+    return lock

@@ -1,0 +1,211 @@
+"""The one thread that uses the one SQLite connection: whatever waits goes into one transaction (group commit).
+
+An answer is given only after the commit that it depends on. Where anything in a group fails, the whole group is rolled
+back and each of its jobs is run again in a transaction of its own, so that nobody pays for another's failure.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from relay.journal.statements import Result, Work
+from relay.sending.ports import JournalUnavailable
+
+T = TypeVar("T")
+
+_ENOUGH_FOR_A_GROUP = 256
+_NO_ROWS: Sequence[tuple[Any, ...]] = ()
+
+_REASONS = {
+    sqlite3.SQLITE_BUSY: "locked",
+    sqlite3.SQLITE_LOCKED: "locked",
+    sqlite3.SQLITE_FULL: "disk_full",
+    sqlite3.SQLITE_READONLY: "read_only",
+    sqlite3.SQLITE_CANTOPEN: "cannot_open",
+    sqlite3.SQLITE_NOTADB: "not_a_database",
+    sqlite3.SQLITE_CORRUPT: "corrupt",
+    sqlite3.SQLITE_IOERR: "io_error",
+}
+
+
+def unavailable(error: sqlite3.Error) -> JournalUnavailable:
+    """SQLite's error as the port's, in a closed word; its text stays behind."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
+    return JournalUnavailable(_REASONS.get(code, "failed"))
+
+
+class Job(Generic[T]):
+    """Work that waits for its turn, and who waits for it."""
+
+    __slots__ = ("error", "future", "only_reads", "value", "work")
+
+    def __init__(self, work: Callable[[], Work[T]], future: "asyncio.Future[T]", *, only_reads: bool) -> None:
+        self.work = work
+        self.future = future
+        self.only_reads = only_reads
+        self.value: T | None = None
+        self.error: BaseException | None = None
+
+
+class Writer:
+    """Runs jobs on a connection, in a thread of its own. To be made on the event loop that waits for the answers."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connect = connect
+        self._new: list[Job[Any]] = []
+        self._handed_over: SimpleQueue[list[Job[Any]] | None] = SimpleQueue()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._live, name="journal", daemon=True)
+
+    async def open(self) -> None:
+        """Connect, in the thread that will use the connection.
+
+        Raises:
+            JournalUnavailable: it cannot be used.
+        """
+        self._thread.start()
+        await asyncio.shield(self._opened)
+
+    def run(self, work: Callable[[], Work[T]], *, only_reads: bool = False) -> "asyncio.Future[T]":
+        """Put work in line; the future is done once it is durable."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        if not self._new:
+            self._loop.call_soon(self._hand_over)
+        self._new.append(Job(work, future, only_reads=only_reads))
+        return future
+
+    def _hand_over(self) -> None:
+        """Give the thread what one turn of the loop brought, in one piece: one group, and one waking of the thread.
+
+        Measured: handing over each job by itself costs 40 µs more a notification, in small groups and in switches.
+        """
+        new, self._new = self._new, []
+        self._handed_over.put(new)
+
+    async def close(self) -> None:
+        """Finish what waits, then release the connection."""
+        if self._new:
+            self._hand_over()
+        self._handed_over.put(None)
+        await asyncio.shield(self._closed)
+
+    # --- in the thread ----------------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        try:
+            connection = self._connect()
+        except BaseException as error:  # noqa: BLE001 — whatever it is, the one who opens must know
+            self._tell(self._opened.set_exception, _translate(error))
+            return
+        self._tell(self._opened.set_result, None)
+        try:
+            self._work_off(connection)
+        finally:
+            connection.close()
+            self._tell(self._closed.set_result, None)
+
+    def _work_off(self, connection: sqlite3.Connection) -> None:
+        goes_on = True
+        while goes_on:
+            group, goes_on = self._next_group()
+            if group:
+                _run_group(connection, group)
+                self._tell(_answer, group)
+
+    def _next_group(self) -> tuple[list[Job[Any]], bool]:
+        """Everything that waits, and whether more may come."""
+        group: list[Job[Any]] = []
+        new = self._handed_over.get()
+        try:
+            while new is not None:
+                group += new
+                if len(group) >= _ENOUGH_FOR_A_GROUP:
+                    return group, True
+                new = self._handed_over.get_nowait()
+        except Empty:
+            return group, True
+        return group, False
+
+    def _tell(self, callback: Callable[[Any], object], argument: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, argument)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+
+def _answer(group: Sequence[Job[Any]]) -> None:
+    for job in group:
+        if job.future.done():  # whoever waited was cancelled
+            continue
+        if job.error is None:
+            job.future.set_result(job.value)
+        else:
+            job.future.set_exception(job.error)
+
+
+def _run_group(connection: sqlite3.Connection, group: Sequence[Job[Any]]) -> None:
+    try:
+        connection.execute("BEGIN" if all(job.only_reads for job in group) else "BEGIN IMMEDIATE")
+    except sqlite3.Error as error:  # another program has locked the database: waiting once is enough for all of them
+        _fail(group, unavailable(error))
+        return
+    try:
+        for job in group:
+            job.value = run_work(connection, job.work())
+        connection.execute("COMMIT")
+    except BaseException as error:  # noqa: BLE001 — a job's own failure or the transaction's, told to whom it concerns
+        if not _roll_back(connection):
+            _fail(group, JournalUnavailable("failed", ambiguous=True))
+        elif len(group) == 1:
+            _fail(group, _translate(error))
+        else:
+            for job in group:
+                _run_group(connection, [job])
+
+
+def _roll_back(connection: sqlite3.Connection) -> bool:
+    """Undo what a failed transaction did; whether it is certain that nothing of it is there."""
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return not connection.in_transaction
+
+
+def _fail(group: Sequence[Job[Any]], error: BaseException) -> None:
+    for job in group:
+        job.error = error
+
+
+def _translate(error: BaseException) -> BaseException:
+    return unavailable(error) if isinstance(error, sqlite3.Error) else error
+
+
+def run_work(connection: sqlite3.Connection, work: Work[T]) -> T:
+    """Run work on a connection that is in a transaction (or in none, for looks and settings)."""
+    try:
+        steps = next(work)
+        while True:
+            results = []
+            for statement, parameters in steps:
+                sql, pick = statement.sqlite
+                values = pick(_encode_lists(parameters, statement.lists) if statement.lists else parameters)
+                cursor = connection.execute(sql, values)
+                rows = cursor.fetchall() if cursor.description is not None else _NO_ROWS
+                results.append(Result(rows, cursor.rowcount))
+            steps = work.send(results)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+
+
+def _encode_lists(parameters: Any, lists: Sequence[str]) -> dict[str, object]:
+    return dict(parameters) | {name: msgspec.json.encode(parameters[name]).decode() for name in lists}
