@@ -1,5 +1,4 @@
-"""Commands that run something (``serve``, ``sandbox``, ``demo``) and those that prepare it (``keys new``, ``check-config``,
-``openapi``, ``migrate``, ``recover``)."""
+"""Commands that run something, and those that prepare it: ``serve``, ``sandbox``, ``demo``, ``keys new``, …"""
 
 import asyncio
 import os
@@ -102,11 +101,11 @@ def check_config() -> int:
 
     Example: RELAY_CONFIG=relay.toml relay check-config
     """
-    from relay.app import StartError, load_matcher
+    from relay.app import StartError, load_words
 
     settings = _settings()
     try:
-        load_matcher(settings)
+        load_words(settings)
     except StartError as failure:
         raise CommandError(failure.what, failure.remedy, ExitStatus.USAGE) from None
     console.print(f"settings are good: {len(settings.clients)} client(s), {len(settings.receivers)} receiver(s)")
@@ -120,7 +119,7 @@ def openapi(*, output: Annotated[Path | None, Parameter(name=["--output", "-o"])
     """
     from relay.http.documents import openapi_document
 
-    document = msgspec.json.format(openapi_document(), indent=2) + b"\n"
+    document = msgspec.json.format(msgspec.json.encode(openapi_document()), indent=2) + b"\n"
     if output is None:
         sys.stdout.buffer.write(document)
     else:

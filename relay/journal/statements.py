@@ -60,7 +60,9 @@ class Statement:
     def sqlite(self) -> tuple[str, Callable[[Parameters], Sequence[object]]]:
         """The text with ``?`` marks, and what picks the values for them, in order."""
         compiled = _compile(self._sqlite, _SQLITE)
-        return str(compiled), _picker(compiled.positiontup or [])
+        # SQLAlchemy writes LIMIT with an OFFSET here, whose 0 is a parameter of its own.
+        constants = {name: value for name, value in compiled.params.items() if value is not None}
+        return str(compiled), _picker(compiled.positiontup or [], constants)
 
     @cached_property
     def postgres(self) -> bytes:
@@ -81,7 +83,9 @@ def _compile(clause: ClauseElement | None, dialect: DefaultDialect) -> SQLCompil
     return compiled
 
 
-def _picker(names: Sequence[str]) -> Callable[[Parameters], Sequence[object]]:
+def _picker(names: Sequence[str], constants: Parameters) -> Callable[[Parameters], Sequence[object]]:
+    if constants:
+        return lambda parameters: tuple(parameters[n] if n in parameters else constants[n] for n in names)
     if len(names) > 1:
         return itemgetter(*names)
     return lambda parameters: tuple(parameters[name] for name in names)

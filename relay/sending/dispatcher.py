@@ -123,6 +123,10 @@ class Dispatcher:
         self.events.emit(drained)
         return drained
 
+    def hash_message(self, message: str) -> bytes:
+        """The keyed hash that the journal keeps of a text."""
+        return self._acceptance.hash_message(message)
+
     def is_stopping(self) -> bool:
         """Whether the process drains."""
         return self._draining

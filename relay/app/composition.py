@@ -1,0 +1,193 @@
+"""Which concrete things make a relay, and in which order they open and close."""
+
+from typing import BinaryIO
+
+from relay import __version__
+from relay.app.adapters import StartError, SystemClock, Uuid7Ids
+from relay.app.policies import (
+    load_words,
+    make_accept_policy,
+    make_dial_policy,
+    make_rules,
+    make_sending_policy,
+    make_upkeep_policy,
+)
+from relay.app.upstreams import make_line, make_sandbox_line
+from relay.domain.blocked_words import WordMatcher
+from relay.domain.clients import Client
+from relay.http.application import Pages, Surroundings, build_application
+from relay.http.auth import Gate, KeyEntry, KeyRing
+from relay.http.exchange import AsgiApplication
+from relay.journal.opening import open_journal
+from relay.observability.logs import Log
+from relay.observability.metrics import Metrics
+from relay.observability.recorder import Recorder
+from relay.sending.dispatcher import Dispatcher
+from relay.sending.events import Drained
+from relay.sending.operations import Operator
+from relay.sending.ports import Journal, JournalUnavailable
+from relay.sending.prepare import Rules
+from relay.sending.upkeep import Upkeep
+from relay.settings import Settings, client_policies, list_secrets
+
+
+class Relay:
+    """One relay: built from its settings, opened, drained, closed.
+
+    Attributes:
+        application: what the HTTP server calls, once :meth:`open` has returned.
+        settings: in force now; clients and receivers change when they reload.
+    """
+
+    application: AsgiApplication
+    dispatcher: Dispatcher
+
+    def __init__(self, settings: Settings, log_stream: BinaryIO | None = None) -> None:
+        self.settings = settings
+        self.words = load_words(settings)
+        self.word_state = "ok"
+        self.log = Log(settings.log.level.value, log_stream, list_secrets(settings))
+        self.metrics = Metrics(version=__version__)
+        self.recorder = Recorder(self.metrics, self.log.logger)
+        self._clock = SystemClock()
+        self._ids = Uuid7Ids()
+        self._rules = make_rules(settings, WordMatcher(self.words))
+        self._clients: dict[str, Client] = {}
+        self._keys = KeyRing(())
+        self.follow(settings)
+        self._journal: Journal = open_journal(settings.journal.url, clock=self._clock)
+
+    async def open(self) -> None:
+        """Open the journal, settle what dead processes left, begin to send.
+
+        Raises:
+            StartError: the journal cannot be used.
+        """
+        await self.open_journal()
+        try:
+            hash_key = await find_hash_key(self._journal, self.settings)
+            self.dispatcher = self._make_dispatcher(hash_key)
+            self.application = self._make_application()
+            await self.dispatcher.start()
+        except JournalUnavailable as failure:
+            raise _unusable(failure) from None
+
+    async def open_journal(self) -> None:
+        """Open the journal alone.
+
+        Raises:
+            StartError: it cannot be used.
+        """
+        try:
+            await self._journal.open()
+        except JournalUnavailable as failure:
+            raise _unusable(failure) from None
+
+    async def mark_restored(self) -> int:
+        """See ``Journal.mark_restored``.
+
+        Raises:
+            StartError: the journal cannot be used.
+        """
+        try:
+            return await self._journal.mark_restored()
+        except JournalUnavailable as failure:
+            raise _unusable(failure) from None
+
+    async def drain(self) -> Drained:
+        """Refuse what is new, let what is out finish and be recorded."""
+        return await self.dispatcher.drain()
+
+    async def close(self) -> None:
+        """Say goodbye to the journal."""
+        await self._journal.close()
+
+    def follow(self, settings: Settings) -> None:
+        """Take up the clients of these settings: keys, policies, series."""
+        self.settings = settings
+        self._clients = client_policies(settings)
+        self._keys = KeyRing(
+            KeyEntry(
+                client=client.name,
+                key_id=key.id,
+                sha256=key.sha256,
+                expires_at=None if key.expires is None else int(key.expires.timestamp() * 1000),
+            )
+            for client in settings.clients
+            for key in client.keys
+        )
+        self.metrics.clients.follow(self._clients)
+
+    def use_words(self, matcher: WordMatcher) -> None:
+        """Take up other word lists."""
+        self._rules = make_rules(self.settings, matcher)
+        self.word_state = "ok"
+
+    def _make_dispatcher(self, hash_key: bytes) -> Dispatcher:
+        settings = self.settings
+        line = make_line(settings, self._clock, self.recorder)
+        self.metrics.upstream.watch_in_flight(lambda: line.slots.in_use)
+        upkeep = Upkeep(self._journal, line, self._clock, self.recorder, make_upkeep_policy(settings))
+        return Dispatcher(
+            journal=self._journal,
+            clock=self._clock,
+            ids=self._ids,
+            events=self.recorder,
+            line=line,
+            sandbox_line=make_sandbox_line(settings, self._clock),
+            rules=self._current_rules,
+            clients=lambda: self._clients,
+            upkeep=upkeep,
+            accept_policy=make_accept_policy(settings, hash_key),
+            dial_policy=make_dial_policy(settings),
+            policy=make_sending_policy(settings),
+        )
+
+    def _make_application(self) -> AsgiApplication:
+        listen = self.settings.listen
+        operator = Operator(
+            self._journal,
+            self._clock,
+            self.recorder,
+            self.dispatcher,
+            hash_message=self.dispatcher.hash_message,
+            clients=lambda: self._clients,
+            allow_foreign=self.settings.sending.allow_foreign_numbers,
+        )
+        return build_application(
+            Surroundings(events=self.recorder, recorder=self.recorder, clock=self._clock, ids=self._ids),
+            sending=self.dispatcher,
+            operations=operator,
+            gate=Gate(lambda: self._keys, lambda: self._clients, self._clock),
+            metrics=self.metrics,
+            word_lists=lambda: self.word_state,
+            pages=Pages(
+                metrics=listen.metrics_port is None, openapi=listen.openapi, docs=listen.docs and listen.openapi
+            ),
+        )
+
+    def _current_rules(self) -> Rules:
+        return self._rules
+
+
+def _unusable(failure: JournalUnavailable) -> StartError:
+    return StartError(f"the journal cannot be used ({failure.reason}).", REMEDIES.get(failure.reason, _LOOK))
+
+
+async def find_hash_key(journal: Journal, settings: Settings) -> bytes:
+    """The key of fingerprints and hashes: the settings' own, else the one that the journal keeps."""
+    if settings.journal.hash_key is not None:
+        return bytes.fromhex(settings.journal.hash_key.reveal())
+    return await journal.hash_key()
+
+
+REMEDIES = {
+    "locked": "Another relay uses this file, or still drains; one SQLite file serves one process. Stop that one first.",
+    "read_only": "Make the file and its directory writable for the relay's user.",
+    "cannot_open": "Make the directory of the file, writable for the relay's user.",
+    "schema_too_new": "A newer relay has migrated this journal; run that version.",
+    "truncated": "The file was emptied: restore it from a backup, then run relay recover --restored.",
+    "not_a_database": "The file is no SQLite database: check [journal] url.",
+    "unreachable": "Check that PostgreSQL runs, and [journal] url.",
+}
+_LOOK = "Check [journal] url and what stands behind it."

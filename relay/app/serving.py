@@ -1,0 +1,150 @@
+"""A relay that listens: start, signals, drain, stop.
+
+A stop goes in this order: readiness fails and new sends are refused with 503, what is out finishes and is recorded,
+callers get their answers, the listener closes, the journal says goodbye.
+"""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+from prometheus_client import start_http_server
+
+from relay.app.adapters import StartError
+from relay.app.composition import Relay
+from relay.app.reloading import environment, watch_settings, watch_words
+from relay.settings import Settings
+
+_HEADER_TIMEOUT_MS = 10_000
+_LINGER_SECONDS = 0.2
+"""Between the last record and the end of the listener: answers are on their way to callers."""
+
+
+class RunningRelay:
+    """A relay that answers."""
+
+    def __init__(self, relay: Relay, server: Server, task: "asyncio.Task[None]", watches: "list[asyncio.Task[None]]"):
+        self._relay = relay
+        self._server = server
+        self._task = task
+        self._watches = watches
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens."""
+        listen = self._relay.settings.listen
+        host = f"[{listen.host}]" if ":" in listen.host else listen.host
+        return f"http://{host}:{listen.port}"
+
+    async def wait(self) -> None:
+        """Return when the listener ended by itself, which it should not."""
+        await asyncio.wait({self._task})
+
+    async def stop(self) -> None:
+        """Drain, then close."""
+        await self._relay.drain()
+        for task in self._watches:
+            task.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
+        await asyncio.sleep(_LINGER_SECONDS)
+        self._server.stop()  # type: ignore[no-untyped-call]
+        await asyncio.wait({self._task}, timeout=_HEADER_TIMEOUT_MS / 1000)
+        await self._relay.close()
+
+
+async def start_relay(settings: Settings, *, log_stream: BinaryIO | None = None) -> RunningRelay:
+    """Open a relay and listen.
+
+    Raises:
+        StartError: word lists or journal cannot be used, or nobody can listen there.
+    """
+    relay = Relay(settings, log_stream)
+    await relay.open()
+    listen = settings.listen
+    server = Server(
+        relay.application,
+        address=listen.host,
+        port=listen.port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=2048,
+        backpressure=10_000,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS),
+        log_enabled=False,
+    )
+    task = asyncio.create_task(server.serve(), name="server")
+    await asyncio.wait({task}, timeout=0)
+    if listen.metrics_port is not None:
+        start_http_server(listen.metrics_port, listen.host, relay.metrics.registry)
+    return RunningRelay(relay, server, task, _watch(relay))
+
+
+def _watch(relay: Relay) -> "list[asyncio.Task[None]]":
+    environ = environment()
+    watches = [_keep_watching(relay, "words", watch_words(relay))]
+    if path := environ.get("RELAY_CONFIG"):
+        watches.append(_keep_watching(relay, "settings", watch_settings(relay, Path(path), environ)))
+    return [asyncio.create_task(watch, name="watch") for watch in watches]
+
+
+async def _keep_watching(relay: Relay, what: str, watch: Coroutine[Any, Any, None]) -> None:
+    """Watch; where the system cannot (no inotify left), say so: the relay goes on with what it has."""
+    try:
+        await watch
+    except OSError as failure:
+        relay.recorder.record_reload(what, [f"cannot be watched: {type(failure).__name__}"])
+
+
+def run(settings: Settings) -> None:
+    """Run a relay until SIGTERM or SIGINT.
+
+    Raises:
+        StartError: it cannot start.
+    """
+    uvloop.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    running = await start_relay(settings)
+    ended = asyncio.ensure_future(running.wait())
+    await asyncio.wait({ended, asyncio.ensure_future(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    failed = ended.done() and not stopping.is_set()
+    await running.stop()
+    if failed:
+        raise StartError("the listener ended by itself.", "Check that nobody else uses [listen] host and port.")
+
+
+async def migrate_journal(settings: Settings) -> None:
+    """Bring the journal's schema up to date.
+
+    Raises:
+        StartError: the journal cannot be used.
+    """
+    relay = Relay(settings)
+    await relay.open_journal()
+    await relay.close()
+
+
+async def mark_restored(settings: Settings) -> int:
+    """After a restore: turn every call that is not finished into unknown.
+
+    Raises:
+        StartError: the journal cannot be used, or a server runs on it.
+    """
+    relay = Relay(settings)
+    await relay.open_journal()
+    try:
+        return await relay.mark_restored()
+    finally:
+        await relay.close()
