@@ -58,13 +58,21 @@ class RunningRelay:
         await self._relay.close()
 
 
-async def start_relay(settings: Settings, *, log_stream: BinaryIO | None = None) -> RunningRelay:
+async def start_relay(
+    settings: Settings, *, log_stream: BinaryIO | None = None, owns_process: bool = False
+) -> RunningRelay:
     """Open a relay and listen.
+
+    Args:
+        log_stream: where lines go; standard output if left out.
+        owns_process: whether everything that the process says goes through the relay's log.
 
     Raises:
         StartError: word lists or journal cannot be used, or nobody can listen there.
     """
     relay = Relay(settings, log_stream)
+    if owns_process:
+        relay.log.take_over()
     await relay.open()
     listen = settings.listen
     server = Server(
@@ -116,7 +124,7 @@ async def _run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    running = await start_relay(settings)
+    running = await start_relay(settings, owns_process=True)
     ended = asyncio.ensure_future(running.wait())
     await asyncio.wait({ended, asyncio.ensure_future(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
     failed = ended.done() and not stopping.is_set()

@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 from enum import StrEnum
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -70,8 +71,7 @@ class _Answer(asyncio.Protocol):
     # --- asyncio --------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 — tells the type
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self.done.done():
