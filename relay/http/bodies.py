@@ -1,0 +1,150 @@
+"""Reads request bodies: capped, with a deadline, of the right media type, and not nested too deeply.
+
+Nothing here decodes; what comes out may be handed to a decoder without fear for memory, time or the C stack.
+"""
+
+import asyncio
+import re
+
+from relay.domain.codes import ProblemCode
+from relay.domain.errors import Refusal
+from relay.http.exchange import JSON, Exchange
+
+BODY_BYTES = 1 << 20
+BATCH_BYTES = 8 << 20
+DEEPEST = 16
+"""Arrays and objects inside each other."""
+
+DEADLINE_SECONDS = 10.0
+"""From the head of a request to the last byte of its body: no server that we know has such a limit (pitfalls B6.1)."""
+
+_JSON_TYPE = re.compile(
+    rb'application/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:"utf-8"|utf-8)[ \t]*)?;?', re.IGNORECASE
+)
+_NDJSON_TYPE = re.compile(
+    rb'application/x-ndjson[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:"utf-8"|utf-8)[ \t]*)?;?', re.IGNORECASE
+)
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_STRING = re.compile(rb'"[^"]*(?:"|\Z)')
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+
+
+async def read_json(exchange: Exchange, *, limit: int = BODY_BYTES) -> bytes:
+    """Read a body that must be JSON.
+
+    Raises:
+        Refusal: ``unsupported_media_type``, ``body_too_large``, ``invalid_json`` (nesting), ``bad_request``.
+    """
+    content_type = exchange.headers.get(b"content-type")
+    if content_type != JSON or exchange.repeated:
+        check_media_type(exchange)
+    body = await read_body(exchange, limit)
+    check_nesting(body)
+    return body
+
+
+def check_media_type(exchange: Exchange, *, ndjson: bool = False) -> bool:
+    """Accept ``application/json`` (and ``application/x-ndjson`` where it may be), in UTF-8, not compressed.
+
+    Returns:
+        Whether it is NDJSON.
+
+    Raises:
+        Refusal: ``unsupported_media_type``.
+    """
+    values = exchange.all_values(b"content-type")
+    if len(values) == 1:
+        if _JSON_TYPE.fullmatch(values[0]):
+            return False
+        if ndjson and _NDJSON_TYPE.fullmatch(values[0]):
+            return True
+    allowed = "application/json or application/x-ndjson" if ndjson else "application/json"
+    raise Refusal(ProblemCode.UNSUPPORTED_MEDIA_TYPE, f"Send the header Content-Type: {allowed}, in UTF-8.")
+
+
+async def read_body(exchange: Exchange, limit: int) -> bytes:
+    """Read a whole body.
+
+    Args:
+        exchange: whose body was not read yet.
+        limit: in bytes; more is refused as soon as it is known, whether it was announced or not.
+
+    Raises:
+        Refusal: ``body_too_large``, ``unsupported_media_type`` (compressed), or ``bad_request``: it did not come in
+            time, or not in full.
+    """
+    encoding = exchange.headers.get(b"content-encoding")
+    if encoding is not None and (encoding.lower() != b"identity" or b"content-encoding" in exchange.repeated):
+        raise Refusal(ProblemCode.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without Content-Encoding.")
+    announced = _announced_length(exchange)
+    if announced is not None and announced > limit:
+        raise _too_large(limit)
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await _collect(exchange, limit, announced)
+    except TimeoutError:
+        detail = f"The body did not arrive within {DEADLINE_SECONDS:.0f} seconds."
+        raise Refusal(ProblemCode.BAD_REQUEST, detail) from None
+
+
+def _announced_length(exchange: Exchange) -> int | None:
+    value = exchange.headers.get(b"content-length")
+    if value is None:
+        return None
+    if len(value) > 19 or not value.isdigit():
+        raise Refusal(ProblemCode.BAD_REQUEST, "Content-Length is not a number of bytes.")
+    return int(value)
+
+
+async def _collect(exchange: Exchange, limit: int, announced: int | None) -> bytes:
+    parts: list[bytes] = []
+    received = 0
+    while True:
+        message = await exchange.receive()
+        if message["type"] != "http.request":
+            raise Refusal(ProblemCode.BAD_REQUEST, "The body ended before it was complete.")
+        part: bytes = message.get("body", b"")
+        received += len(part)
+        if received > limit:
+            raise _too_large(limit)
+        parts.append(part)
+        # A body of the announced length is complete; servers tell so in a further message, which would cost a turn.
+        if received == announced or not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(ProblemCode.BODY_TOO_LARGE, f"A body here is at most {limit >> 20} MiB; split the request.")
+
+
+def check_nesting(body: bytes) -> None:
+    """Refuse arrays and objects that are nested too deeply, before a decoder recurses into them.
+
+    Looks at brackets outside strings only, by searches that run in C: strings go first, then innermost pairs, level
+    by level; what is left after the last allowed level lies deeper (or is no JSON anyway).
+
+    Raises:
+        Refusal: ``invalid_json``.
+
+    Example:
+        >>> check_nesting(b'[' * 16 + b'"[[[["' + b']' * 16)
+        >>> check_nesting(b'[' * 17 + b']' * 17)
+        Traceback (most recent call last):
+        ...
+        relay.domain.errors.Refusal: invalid_json
+    """
+    if body.count(b"[") + body.count(b"{") <= DEEPEST:
+        return
+    if b"\\" in body:
+        body = _ESCAPE.sub(b"", body)
+    # Pairs of quotes that now stand side by side hold no bracket, or part two strings: without them, what is inside a
+    # string stays inside one.
+    structure = body.translate(_SQUARE, _NOT_STRUCTURE).replace(b'""', b"")
+    if b'"' in structure:
+        structure = _STRING.sub(b"", structure)
+    for _ in range(DEEPEST):
+        structure = structure.replace(b"[]", b"")
+        if b"[" not in structure:
+            return
+    raise Refusal(ProblemCode.INVALID_JSON, f"Arrays and objects are nested more than {DEEPEST} levels deep.")
