@@ -141,6 +141,7 @@ def make_relay(
     config.write_text(toml + "\n" + "\n".join(client.settings for client in clients))
     env = {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).parents[1]),
         "RELAY_CONFIG": str(config),
         "RELAY_LISTEN_PORT": str(port),
         "RELAY_SMSCLONE_BASE_URL": upstream,

@@ -14,13 +14,13 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from support_postgres import running_postgres
 
+from support_postgres import PostgresServer, find_server_programs
 from support_relay import ClientKey, RelayProcess, make_client, make_relay
 from support_upstream import Request, Upstream, http_answer, processed, running_upstream
 
@@ -95,9 +95,10 @@ class Caller(threading.Thread):
 class Chaos:
     """One relay, one upstream, callers, and a hand that kills."""
 
-    def __init__(self, directory: Path, *, journal: str | None, kills: int, seed: int) -> None:
+    def __init__(self, directory: Path, *, postgres: PostgresServer | None, kills: int, seed: int) -> None:
         self.directory = directory
-        self.journal = journal
+        self.postgres = postgres
+        self.database = "" if postgres is None else postgres.create_database()
         self.kills = kills
         self.random = random.Random(seed)
         self.done = threading.Event()
@@ -122,8 +123,8 @@ class Chaos:
                 self.directory,
                 self.client,
                 upstream=self.upstream.base_url,
-                journal=self.journal,
-                toml="[smsclone]\ntimeout_seconds = 3\n[breaker]\nfailures = 100000\n",
+                journal=None if self.postgres is None else self.postgres.url(self.database),
+                toml="[smsclone]\ntimeout_seconds = 3\n[breaker]\nfailures = 1000\n",
             )
             self.relay.start()
             callers = [Caller(self, asynchronous=index % 2 == 1) for index in range(8)]
@@ -149,7 +150,14 @@ class Chaos:
         self.upstream.arrived.acquire(timeout=5)
         time.sleep(self.random.uniform(0, 0.15))
         self.relay.kill()
+        self._let_time_pass()
         self.relay.start()
+
+    def _let_time_pass(self) -> None:
+        """On PostgreSQL a process counts as dead 60 s after its last heartbeat: make those seconds pass at once."""
+        if self.postgres is not None:
+            with closing(self.postgres.connect(self.database)) as connection:
+                connection.execute("UPDATE processes SET beat_at = 0")
 
     def _compare(self, callers: list[Caller]) -> Tally:
         tally = Tally(kills=self.kills)
@@ -190,14 +198,18 @@ def main() -> int:
     status = 0
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        journals: dict[str, str | None] = {"sqlite": None}
-        url = stack.enter_context(running_postgres(directory / "postgres"))
-        if url is not None:
-            journals["postgresql"] = url
-        for name, journal in journals.items():
+        stores: dict[str, PostgresServer | None] = {"sqlite": None}
+        programs = find_server_programs()
+        if programs is not None:
+            server = PostgresServer(programs)
+            stack.callback(server.remove)
+            server.initialize()
+            server.start()
+            stores["postgresql"] = server
+        for name, server_or_none in stores.items():
             started = time.monotonic()
-            tally = Chaos(directory / name, journal=journal, kills=options.kills, seed=options.seed).run()
-            print(f"{name}: {tally.line()} in {time.monotonic() - started:.0f} s (seed {options.seed})")
+            tally = Chaos(directory / name, postgres=server_or_none, kills=options.kills, seed=options.seed).run()
+            print(f"{name}: {tally.line()} in {time.monotonic() - started:.0f} s (seed {options.seed})", flush=True)
             status |= not tally.holds
     return status
 
