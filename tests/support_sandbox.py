@@ -13,17 +13,47 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 from relay.domain.secret import Secret
 from relay.sandbox.ledger import Entry
+from relay.sandbox.responder import Responder
 from relay.sandbox.server import RunningSandbox, SandboxConfig, start_sandbox
+
+FALLBACK = "/api/sms/dnd-fallback"
+NORMAL = "/api/sms/sendsms"
+DND = "/api/sms/dnd-route"
+BALANCE = "/api/sms/balance"
 
 T = TypeVar("T")
 
 WAIT_SECONDS = 10.0
+
+
+def make_responder(**config: Any) -> Responder:
+    """A stand-in without a socket, at a fixed time."""
+    return Responder(SandboxConfig(**config), lambda: 1_764_000_000_000)
+
+
+def make_query(**change: str) -> str:
+    """A query that is sent to one number, with parameters changed."""
+    values = {
+        "username": "demo",
+        "password": "demo",
+        "sender": "ACME",
+        "recipient": "2348010000001",
+        "message": "Hello",
+    }
+    return urlencode(values | change)
+
+
+def ask(responder: Responder, path: str = FALLBACK, **change: str) -> str:
+    """Send one message to a stand-in without a socket; the body of its answer."""
+    return responder.answer(path, make_query(**change).encode()).body.decode()
 
 
 class running_sandbox:
@@ -37,8 +67,10 @@ class running_sandbox:
         if isinstance(config.get("password"), str):
             config["password"] = Secret(config["password"])
         self._config = SandboxConfig(**config)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox", daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="sandbox", daemon=True)
+        self._started: Future[RunningSandbox] = Future()
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
         self._sandbox: RunningSandbox
 
     @property
@@ -99,16 +131,14 @@ class running_sandbox:
 
     def __enter__(self) -> "running_sandbox":
         self._thread.start()
-        self._sandbox = asyncio.run_coroutine_threadsafe(start_sandbox(self._config), self._loop).result()
+        self._sandbox = self._started.result()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._sandbox.close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
-        self._loop.close()
 
     async def __aenter__(self) -> "running_sandbox":
         return await asyncio.to_thread(self.__enter__)
@@ -117,6 +147,18 @@ class running_sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self.__exit__, kind, error, trace)
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        try:
+            sandbox = await start_sandbox(self._config)
+        except OSError as failure:
+            self._started.set_exception(failure)
+            return
+        self._started.set_result(sandbox)
+        await self._stop.wait()
+        await sandbox.close()
 
     def _ask(self, question: Callable[[], T]) -> T:
         async def answer() -> T:

@@ -31,8 +31,8 @@ def _head() -> bytes:
 
 
 def _event(name: str, content: object, number: int | None = None) -> bytes:
-    numbered = b"" if number is None else b"id: %d\n" % number
-    return numbered + b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(content))
+    identified = b"" if number is None else b"id: %d\n" % number
+    return identified + b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(content))
 
 
 class Feed:
@@ -64,13 +64,11 @@ class Feed:
             gone.cancel()
 
     def _collect(self) -> bytes:
-        """The entries since the last time, then the state that holds after them."""
+        """The state, then the entries since the last time: none, perhaps, so that the page knows it has them all."""
         self._news.clear()
         first = max(self._position, self._ledger.total - MOST_ENTRIES)
-        entries = self._ledger.since(first)
         self._position = self._ledger.total
-        listed = _event("entries", entries, self._position) if entries else b""
-        return listed + _event("state", self._pages.state())
+        return _event("state", self._pages.state()) + _event("entries", self._ledger.since(first), self._position)
 
     async def _wait(self, gone: "asyncio.Future[bytes]", writer: StreamWriter) -> None:
         while True:

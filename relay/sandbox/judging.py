@@ -126,7 +126,7 @@ def _ordered(records: list[Record], switches: Switches) -> tuple[Record, ...]:
 
 def _fault(numbers: Sequence[str], switches: Switches, slow_seconds: float) -> tuple[Fault | None, str]:
     if switches.fault is not None:
-        return switches.fault, f"switch fault: {switches.fault.kind}"
+        return switches.fault, "switch fault"
     for number in numbers:
         magic = MAGIC.get(number)
         if magic is not None and magic.fault is not None:

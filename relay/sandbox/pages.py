@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
+from relay.sandbox.dialect import REJECTIONS
 from relay.sandbox.magic import BLOCKED_SENDER, BLOCKED_WORD, MAGIC
 from relay.sandbox.responder import Responder
 
@@ -125,6 +126,8 @@ class Pages:
         """The switches, the units and how far the ledger goes."""
         ledger = self._responder.ledger
         return self._responder.switches.describe() | {
+            "started": self._responder.started_ms,
+            "codes": list(REJECTIONS),
             "units": f"{self._responder.units:.2f}",
             "total": ledger.total,
             "count": len(ledger),

@@ -47,6 +47,7 @@ class Responder:
         self._now_ms = now_ms
         self._units = config.units
         self._ids = 0
+        self.started_ms = now_ms()
         self.ledger = Ledger(config.ledger_entries, config.ledger_bytes)
         self.switches = SwitchBoard(config.switches)
 
@@ -182,4 +183,4 @@ def _reply(text: str, switches: Switches, fault: Fault | None, status: int = 200
 
 
 def _fault_rule(switches: Switches) -> str:
-    return "" if switches.fault is None else f"switch fault: {switches.fault.kind}"
+    return "" if switches.fault is None else "switch fault"

@@ -166,7 +166,7 @@ class RunningSandbox:
         return f"http://{host}:{self.port}"
 
     async def open(self) -> None:
-        """Start to listen.
+        """Begin to listen.
 
         Raises:
             OSError: the address cannot be taken.
@@ -175,7 +175,7 @@ class RunningSandbox:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop to listen and drop what is open, hanging answers too. May be called twice."""
+        """Stop listening and drop what is open, hanging answers too. May be called twice."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -185,6 +185,9 @@ class RunningSandbox:
         await asyncio.gather(*connections, return_exceptions=True)
 
     def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        if self._server is None:  # accepted by the kernel before the close, by the loop after it
+            writer.transport.abort()
+            return
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)

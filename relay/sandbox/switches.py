@@ -6,7 +6,7 @@ Source: domain.md section 8, last paragraphs (doubtful behaviour); the catalogue
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -46,6 +46,7 @@ Scope = Literal["sends", "balance", "all"]
 
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Size = Annotated[int, Meta(ge=0, le=1 << 34)]
+HeaderText = Annotated[str, Meta(pattern=r"\A[ -~]*\Z", max_length=1000)]
 HttpStatus = Annotated[int, Meta(ge=200, le=599)]
 
 
@@ -62,8 +63,8 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     seconds: Seconds = 3.0
     size: Size | None = None
     status: HttpStatus = 503
-    retry_after: str | None = None
-    location: str = "http://elsewhere.invalid/"
+    retry_after: HeaderText | None = None
+    location: HeaderText = "http://elsewhere.invalid/"
 
 
 class Switches(Struct, frozen=True, forbid_unknown_fields=True):
@@ -161,11 +162,9 @@ class SwitchBoard:
 
 
 def _choices() -> dict[str, list[object]]:
-    """The values that each switch of a closed set may have."""
-    info = msgspec.inspect.type_info(Switches)
-    assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101 — tells the type checker what a Struct gives
-    closed = {f.encode_name: f.type for f in info.fields if isinstance(f.type, msgspec.inspect.LiteralType)}
-    return {name: list(kind.values) for name, kind in closed.items()}
+    """The values that each switch of a closed set may have, and the kinds of faults."""
+    hints = {name: hint for name, hint in get_type_hints(Switches).items() if get_origin(hint) is Literal}
+    return {name: list(get_args(hint)) for name, hint in (hints | {"fault": FaultKind}).items()}
 
 
 _CHOICES = _choices()
