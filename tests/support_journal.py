@@ -28,7 +28,7 @@ from relay.domain.notification import (
     UpstreamRecord,
     find_outcomes,
 )
-from relay.sending.ports import CallRef, Claim, Claimed, Completion, Journal, Taken
+from relay.sending.ports import AuditRow, CallRef, Claim, Claimed, Completion, Journal, ListFilter, Taken
 
 NOON = 1_796_122_800_000
 DAY_MS = 86_400_000
@@ -129,3 +129,13 @@ def codes(stored: Stored) -> list[Code]:
     """The code of every dialable entry, in order."""
     outcomes, _ = find_outcomes(stored)
     return [outcomes[index].code for index in sorted(outcomes)]
+
+
+def listing(**fields: Any) -> ListFilter:
+    """What a listing of the client billing asks for."""
+    return replace(ListFilter(client="billing"), **fields)
+
+
+def audit(action: str, notification_id: str | None = None) -> AuditRow:
+    """An act of the operator's."""
+    return AuditRow(at=NOON, actor="ops", action=action, notification_id=notification_id, detail="1 recipients")

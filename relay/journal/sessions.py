@@ -21,7 +21,7 @@ T = TypeVar("T")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Begin = tuple[bytes, Parameters]
 
-_WRITE = b"BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
+_WRITE = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 _READ = b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _SHARE_LOCK = b"SELECT pg_advisory_xact_lock_shared(%(lock)s::bigint)"
 _LOCK = b"SELECT pg_advisory_xact_lock(%(lock)s::bigint)"
@@ -77,7 +77,9 @@ def connection_parameters(url: Secret) -> dict[str, Any]:
 def reason_of(error: Exception) -> str:
     """A closed word for a failure of the driver."""
     code = getattr(error, "sqlstate", None)
-    if code is None or code.startswith(_UNREACHABLE):
+    if code is None:
+        return "unreachable" if isinstance(error, psycopg.OperationalError) else "failed"
+    if code.startswith(_UNREACHABLE):
         return "unreachable"
     if code == "53100":
         return "disk_full"
@@ -210,12 +212,13 @@ async def _run_round(connection: Connection, pipeline: psycopg.AsyncPipeline, st
         return []
     cursors: list[tuple[psycopg.AsyncCursor[Any], int]] = []
     for statement, same in groupby(steps, key=itemgetter(0)):
-        parameters = [values for _, values in same]
+        sql, constants = statement.postgres
+        parameters = [values if not constants else {**constants, **values} for _, values in same]
         cursor = connection.cursor()
         if len(parameters) == 1:
-            await cursor.execute(statement.postgres, parameters[0])
+            await cursor.execute(sql, parameters[0])
         else:  # half the CPU of as many executions
-            await cursor.executemany(statement.postgres, parameters, returning=True)
+            await cursor.executemany(sql, parameters, returning=True)
         cursors.append((cursor, len(parameters)))
     await pipeline.sync()
     return [result for cursor, count in cursors for result in await _read_results(cursor, count)]

@@ -60,14 +60,13 @@ class Statement:
     def sqlite(self) -> tuple[str, Callable[[Parameters], Sequence[object]]]:
         """The text with ``?`` marks, and what picks the values for them, in order."""
         compiled = _compile(self._sqlite, _SQLITE)
-        # SQLAlchemy writes LIMIT with an OFFSET here, whose 0 is a parameter of its own.
-        constants = {name: value for name, value in compiled.params.items() if value is not None}
-        return str(compiled), _picker(compiled.positiontup or [], constants)
+        return str(compiled), _picker(compiled.positiontup or [], _constants(compiled))
 
     @cached_property
-    def postgres(self) -> bytes:
-        """The text with ``%(name)s`` marks."""
-        return str(_compile(self._postgres, _POSTGRES)).encode()
+    def postgres(self) -> tuple[bytes, Parameters]:
+        """The text with ``%(name)s`` marks, and the values of those that nobody gives."""
+        compiled = _compile(self._postgres, _POSTGRES)
+        return str(compiled).encode(), _constants(compiled)
 
 
 Step = tuple[Statement, Parameters]
@@ -83,9 +82,14 @@ def _compile(clause: ClauseElement | None, dialect: DefaultDialect) -> SQLCompil
     return compiled
 
 
+def _constants(compiled: SQLCompiler) -> Parameters:
+    """Numbers that stand in the statement itself (or that SQLAlchemy adds: an OFFSET of 0 to a LIMIT)."""
+    return {name: value for name, value in compiled.params.items() if value is not None}
+
+
 def _picker(names: Sequence[str], constants: Parameters) -> Callable[[Parameters], Sequence[object]]:
     if constants:
-        return lambda parameters: tuple(parameters[n] if n in parameters else constants[n] for n in names)
+        return lambda parameters: tuple(parameters[name] if name in parameters else constants[name] for name in names)
     if len(names) > 1:
         return itemgetter(*names)
     return lambda parameters: tuple(parameters[name] for name in names)
