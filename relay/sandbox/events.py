@@ -30,23 +30,22 @@ def _head() -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def _event(name: str, content: object, number: int | None = None) -> bytes:
-    identified = b"" if number is None else b"id: %d\n" % number
-    return identified + b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(content))
+def _event(name: str, content: object) -> bytes:
+    return b"event: %b\ndata: %b\n" % (name.encode(), msgspec.json.encode(content))
 
 
 class Feed:
     """One page's stream.
 
     Args:
-        since: number of the last entry that the page has.
+        last_id: the id of the last event that the page has, as it tells when it comes back; may be anything.
     """
 
-    def __init__(self, responder: Responder, pages: Pages, since: int) -> None:
+    def __init__(self, responder: Responder, pages: Pages, last_id: str) -> None:
         self._ledger = responder.ledger
         self._pages = pages
-        # A number from before a restart of the stand-in is none of this ledger's.
-        self._position = since if since <= self._ledger.total else 0
+        self._started = str(responder.started_ms)
+        self._position = self._find_position(last_id)
         self._news = asyncio.Event()
 
     async def run(self, reader: StreamReader, writer: StreamWriter) -> None:
@@ -68,7 +67,15 @@ class Feed:
         self._news.clear()
         first = max(self._position, self._ledger.total - MOST_ENTRIES)
         self._position = self._ledger.total
-        return _event("state", self._pages.state()) + _event("entries", self._ledger.since(first), self._position)
+        events = _event("state", self._pages.state()) + b"\n" + _event("entries", self._ledger.since(first))
+        return events + f"id: {self._started}-{self._position}\n\n".encode()
+
+    def _find_position(self, last_id: str) -> int:
+        """The number of the last entry that the page has: none, where the id is from before a restart."""
+        started, _, number = last_id.partition("-")
+        if started != self._started or not (number.isascii() and number.isdigit()):
+            return 0
+        return min(int(number[:18]), self._ledger.total)
 
     async def _wait(self, gone: "asyncio.Future[bytes]", writer: StreamWriter) -> None:
         while True:

@@ -281,9 +281,10 @@ async def test_the_stream_tells_what_was_there_and_what_comes() -> None:
             first = await next_events(lines, 2)
             await client.get(f"{FALLBACK}?{make_query(message='after')}")
             then = await next_events(lines, 2)
-        async with client.stream("GET", "/events", headers={"Last-Event-ID": "1"}) as stream:
+        started = first[0][1]["started"]
+        async with client.stream("GET", "/events", headers={"Last-Event-ID": f"{started}-1"}) as stream:
             again = await next_events(stream.aiter_lines(), 2)
-        async with client.stream("GET", "/events", headers={"Last-Event-ID": "99"}) as stream:
+        async with client.stream("GET", "/events", headers={"Last-Event-ID": f"{started - 1}-1"}) as stream:
             restarted = await next_events(stream.aiter_lines(), 2)
 
     def messages(events: list[tuple[str, Any]]) -> list[str]:
