@@ -198,9 +198,7 @@ class FakeCore:
             raise self.refusal
 
     def _prepare(self, submission: Submission, caller: Caller, *, asynchronous: bool) -> Prepared:
-        return prepare(
-            submission, caller.client, self.rules, Chunker(), asynchronous=asynchronous, now_ms=NOW_MS
-        )
+        return prepare(submission, caller.client, self.rules, Chunker(), asynchronous=asynchronous, now_ms=NOW_MS)
 
     def _accept(self, submission: Submission, caller: Caller, mode: Mode) -> Answer:
         self._fail()
@@ -284,5 +282,3 @@ def _matches(stored: Stored, selection: ListFilter) -> bool:
         and (selection.created_to is None or created_at < selection.created_to)
         and (selection.before is None or _is_before(stored, selection.before))
     )
-
-

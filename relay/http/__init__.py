@@ -5,7 +5,7 @@ Owns every status, header and problem document; must never decide what is sent, 
 
 **Decisions**
 
-- 2026-11-25: duplicate JSON keys: the last one counts, as in msgspec and most readers. Refusing them would cost a second
+- 2026-11-25: of duplicate JSON keys the last one counts, as for most readers. Refusing them would cost a second
   decode of every body; the fingerprint is taken of what was decoded, so no two readings of one request can differ.
 - 2026-11-25: ``Prefer: wait=0`` is ignored, as RFC 7240 allows: nothing can be sent in no time.
 - 2026-11-25: 401 before anything else of a request is read; a body is read only for who may use it.

@@ -16,7 +16,6 @@ from typing import Any, cast
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import HTTPScope
 from msgspec import Struct
 
 from relay.http.auth import Gate
@@ -84,7 +83,7 @@ def build_application(
     routes = [
         *notifications.routes(),
         *Listing(gate, sending).routes(),
-        *Batch(gate, sending).routes(),
+        *Batch(gate, sending, surroundings.events).routes(),
         *BalancePage(gate, sending).routes(),
         *OperatorPages(gate, operations).routes(),
         *HealthPages(sending, word_lists).routes(),
@@ -134,10 +133,10 @@ def _assemble(
 def _make_handler(route: Route, responder: Responder) -> HTTPRouteHandler:
     """Make the litestar handler that calls a route's endpoint."""
 
-    async def handle(scope: HTTPScope) -> Response[bytes]:
-        exchange = _exchange_of(scope)
+    async def handle(request: Request[Any, Any, Any]) -> Response[bytes]:
+        exchange = _exchange_of(request.scope)
         exchange.route = route.path
-        exchange.path_params = scope["path_params"]
+        exchange.path_params = request.scope["path_params"]
         return _to_litestar(await responder.respond(route.endpoint, exchange))
 
     return HTTPRouteHandler(

@@ -109,6 +109,7 @@ class Gate:
         Raises:
             Refusal: ``unauthenticated``, ``permission_missing``.
         """
+        exchange.source = source
         exchange.stage = "auth"
         client = self._authenticate(exchange)
         exchange.client = client.name

@@ -27,7 +27,9 @@ from relay.http.headers import LONGEST_KEY, invalid_key, is_idempotency_key, par
 from relay.http.malformed import BODY
 from relay.http.notifications import complete_errors
 from relay.http.problems import problem_body
+from relay.http.responder import report_refusal
 from relay.http.schemas import BatchItem, Malformed, decode, decode_anything, to_submission
+from relay.sending.events import Events
 from relay.sending.requests import Answer, Caller, Sending, Submission
 
 MOST_ITEMS = 1_000
@@ -72,11 +74,18 @@ class BatchBody(Struct, frozen=True):
 
 
 class Batch:
-    """The endpoint for batches."""
+    """The endpoint for batches.
 
-    def __init__(self, gate: Gate, sending: Sending) -> None:
+    Args:
+        gate: lets requests in.
+        sending: the core.
+        events: told of items that are refused here.
+    """
+
+    def __init__(self, gate: Gate, sending: Sending, events: Events) -> None:
         self._gate = gate
         self._sending = sending
+        self._events = events
 
     def routes(self) -> list[Route]:
         """What is served here."""
@@ -90,7 +99,10 @@ class Batch:
         items = split(await read_body(exchange, BATCH_BYTES), ndjson=ndjson)
         decoded: list[Submission | Refusal] = []
         for index, item in enumerate(items):
-            decoded.append(self._judge_item(item, _derive_key(header_key, index), caller))
+            judged = self._judge_item(item, _derive_key(header_key, index), caller)
+            if isinstance(judged, Refusal):
+                report_refusal(self._events, exchange, judged)
+            decoded.append(judged)
             if index % _ITEMS_A_TURN == _ITEMS_A_TURN - 1:
                 await asyncio.sleep(0)
         exchange.stage = None

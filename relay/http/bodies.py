@@ -26,6 +26,7 @@ _NDJSON_TYPE = re.compile(
 )
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _STRING = re.compile(rb'"[^"]*(?:"|\Z)')
+_TOO_DEEP = b"[" * (DEEPEST + 1)
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 
@@ -143,8 +144,14 @@ def check_nesting(body: bytes) -> None:
     structure = body.translate(_SQUARE, _NOT_STRUCTURE).replace(b'""', b"")
     if b'"' in structure:
         structure = _STRING.sub(b"", structure)
+    if _TOO_DEEP in structure:
+        raise _nested()
     for _ in range(DEEPEST):
         structure = structure.replace(b"[]", b"")
         if b"[" not in structure:
             return
-    raise Refusal(ProblemCode.INVALID_JSON, f"Arrays and objects are nested more than {DEEPEST} levels deep.")
+    raise _nested()
+
+
+def _nested() -> Refusal:
+    return Refusal(ProblemCode.INVALID_JSON, f"Arrays and objects are nested more than {DEEPEST} levels deep.")

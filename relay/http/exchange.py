@@ -9,6 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from relay.domain.codes import Source
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -47,6 +49,7 @@ class Exchange:
         request_id: of this request, on every answer and log line.
         route: the route's template, a closed label; set once it is known.
         client: the caller's name, once its key was checked.
+        source: which door it came through.
         stage: which part of the front may refuse now; ``None`` while the core decides (it reports its own refusals).
     """
 
@@ -61,6 +64,7 @@ class Exchange:
         "repeated",
         "request_id",
         "route",
+        "source",
         "stage",
     )
 
@@ -79,6 +83,7 @@ class Exchange:
         self.request_id = ""
         self.route = UNMATCHED
         self.client: str | None = None
+        self.source = Source.API
         self.stage: str | None = "edge"
 
     def all_values(self, name: bytes) -> list[bytes]:

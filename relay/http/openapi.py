@@ -62,7 +62,7 @@ def openapi_document() -> dict[str, Any]:
             "schemas": _schemas(),
             "parameters": _parameters(),
             "headers": _headers(),
-            "examples": {code.value: _problem_example(code) for code in ProblemCode},
+            "examples": {code.value: _problem_example(code) for code in _documented_codes()},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "A key that `relay keys new` made."}
             },
@@ -136,6 +136,12 @@ def _problems(status: int, codes: list[ProblemCode]) -> dict[str, Any]:
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
         "content": {_PROBLEM_JSON: {"schema": _reference("Problem"), "examples": examples}},
     }
+
+
+def _documented_codes() -> list[ProblemCode]:
+    """Every code that an operation can answer; 405 belongs to methods that are no operation."""
+    documented = {code for operation in OPERATIONS for code in (*operation.problems, *ALWAYS)}
+    return [code for code in ProblemCode if code in documented]
 
 
 def _problem_example(code: ProblemCode) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from pathlib import PurePath
 
-from relay.domain.codes import ProblemCode, Source
-from relay.domain.errors import LimitReached, Refusal
+from relay.domain.codes import ProblemCode
+from relay.domain.errors import Refusal
 from relay.http.exchange import UNMATCHED, Endpoint, Exchange, Reply
 from relay.http.problems import problem_response
 from relay.http.routes import RouteTable
@@ -33,16 +33,7 @@ class Responder:
 
     def refuse(self, exchange: Exchange, refusal: Refusal) -> Reply:
         """Answer a refusal; those of the front itself are reported here, the core reports its own."""
-        if exchange.stage is not None:
-            self._events.emit(
-                Refused(
-                    stage=exchange.stage,
-                    code=refusal.code,
-                    client=exchange.client,
-                    source=Source.API,
-                    limit=refusal.policy if isinstance(refusal, LimitReached) else None,
-                )
-            )
+        report_refusal(self._events, exchange, refusal)
         return problem_response(refusal, exchange.request_id)
 
     def refuse_unrouted(self, exchange: Exchange, status: int) -> Reply:
@@ -65,6 +56,12 @@ class Responder:
         report_bug(self._events, exchange, bug)
         detail = "Something went wrong in the relay. Tell whoever runs it the request_id."
         return problem_response(Refusal(ProblemCode.INTERNAL_ERROR, detail), exchange.request_id)
+
+
+def report_refusal(events: Events, exchange: Exchange, refusal: Refusal) -> None:
+    """Say that the front refused something; while the core decides it says so itself."""
+    if exchange.stage is not None:
+        events.emit(Refused(stage=exchange.stage, code=refusal.code, client=exchange.client, source=exchange.source))
 
 
 def report_bug(events: Events, exchange: Exchange, bug: Exception) -> None:
