@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test check lint format requirements clean ops
+
+.PHONY: install chaos bench openapi help demo test check lint format requirements clean ops
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## / — /'
@@ -18,6 +19,8 @@ $(VENV)/.runtime: requirements.txt pyproject.toml
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
+
+install: $(VENV)/.runtime  ## .venv with the command relay
 
 demo: $(VENV)/.runtime  ## sandbox + relay + sample traffic, told as a story; ends by itself
 	$(BIN)/relay demo
@@ -49,6 +52,18 @@ k8s/base/blocked_words.toml: relay/domain/default_words.toml
 # The rules are kept once; the resource for the Prometheus Operator is a copy, two columns to the right.
 k8s/components/prometheus-rule/prometheus-rule.yaml: k8s/components/prometheus-rule/head.yaml k8s/monitoring/relay.rules.yaml
 	{ cat $<; sed 's/^./  &/' k8s/monitoring/relay.rules.yaml; } > $@
+
+KILLS ?= 200
+chaos: $(VENV)/.dev  ## SIGKILLs at random moments under load, on both stores (KILLS=200)
+	PYTHONPATH=tests $(BIN)/python tests/chaos.py --kills $(KILLS)
+
+NOTIFICATIONS ?= 10000
+bench: $(VENV)/.dev  ## speed and memory against the plain app, in one run (nginx-light from Debian)
+	PYTHONPATH=tests:tests/benchmarks $(BIN)/python tests/benchmarks/bench.py --notifications $(NOTIFICATIONS)
+	$(BIN)/python tests/benchmarks/bench_prefilter.py
+
+openapi: $(VENV)/.runtime  ## write openapi/openapi.json anew
+	$(BIN)/relay openapi --output openapi/openapi.json
 
 clean:  ## the virtual environment and what tools left behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

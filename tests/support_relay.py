@@ -13,11 +13,12 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+
 from relay.http.auth import new_key
 
 USERNAME = "demo"
 PASSWORD = "canary-password-7Q"
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 def free_port() -> int:

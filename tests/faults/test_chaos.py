@@ -1,0 +1,29 @@
+"""The quick form of ``make chaos``: kills at random moments under load, and nothing sent twice, lost, or told wrongly."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from chaos import Chaos
+from support_postgres import PostgresServer
+
+pytestmark = pytest.mark.slow
+
+KILLS = 6
+
+
+def test_kills_at_random_moments_lose_nothing_and_double_nothing_on_sqlite(tmp_path: Path) -> None:
+    tally = Chaos(tmp_path, postgres=None, kills=KILLS, seed=int(time.time())).run()
+
+    assert tally.accepted > 0
+    assert tally.holds, tally.line()
+
+
+def test_kills_at_random_moments_lose_nothing_and_double_nothing_on_postgresql(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    tally = Chaos(tmp_path, postgres=postgres_server, kills=KILLS, seed=int(time.time())).run()
+
+    assert tally.accepted > 0
+    assert tally.holds, tally.line()
