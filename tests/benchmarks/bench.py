@@ -1,4 +1,4 @@
-"""``make bench``: the relay against the plain app, in one run on one machine, with an upstream that is not the bottleneck.
+"""``make bench``: the relay against the plain app, in one run, with an upstream that is not the bottleneck.
 
 Prints a table of figures and their ratio to the baseline. Nothing here is asserted: the table reports.
 """
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from measure import Load, cpu_seconds, free_port, load, resident_mib, running_nginx, wait_for_port
-from support_postgres import running_postgres
 
+from support_postgres import PostgresServer, find_server_programs
 from support_relay import ClientKey, make_client, make_relay
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ class Row:
             f"{self.cpu_us:.0f}",
             ratio,
             f"{self.rss_before:.0f} → {self.rss_after:.0f}",
-            " ".join(f"{status}×{count}" for status, count in sorted(self.statuses.items())),
+            " ".join(f"{count} of {status}" for status, count in sorted(self.statuses.items())),
         ]
 
 
@@ -178,8 +178,13 @@ def run_rows(stack: ExitStack, directory: Path, upstream: str, count: int) -> It
         name = "(d) batch of 100, acceptance and sending"
         yield measure(name, port, pid, batches, each=100, headers=auth, path="/v1/notifications/batch", connections=4)
         yield many_recipients(port, pid, auth)
-    url = stack.enter_context(running_postgres(directory / "postgres"))
-    if url is not None:
+    programs = find_server_programs()
+    if programs is not None:
+        server = PostgresServer(programs)
+        stack.callback(server.remove)
+        server.initialize()
+        server.start()
+        url = server.url(server.create_database())
         with relay(directory / "postgresql", client, upstream, journal=url) as (port, pid):
             measure("warm-up", port, pid, bodies(500, 0), headers=auth)
             yield measure("(c) relay, PostgreSQL, fresh, 64 in flight", port, pid, bodies(count, 10_000), headers=auth)

@@ -1,4 +1,4 @@
-"""What a benchmark needs: processes with their CPU and memory, a load generator, an upstream that is not the bottleneck."""
+"""What a benchmark needs: processes with their CPU and memory, a load generator, an upstream that answers at once."""
 
 import asyncio
 import os

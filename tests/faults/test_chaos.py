@@ -1,4 +1,4 @@
-"""The quick form of ``make chaos``: kills at random moments under load, and nothing sent twice, lost, or told wrongly."""
+"""The quick form of ``make chaos``: kills at random moments under load; nothing sent twice, lost, or told wrongly."""
 
 import time
 from pathlib import Path
