@@ -4,11 +4,13 @@ It is the baseline of ``make bench``, and it has the usual faults on purpose: su
 """
 
 import os
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 import msgspec
 from litestar import Litestar, post
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 
@@ -24,7 +26,7 @@ def normalize(number: str) -> str:
 
 
 @asynccontextmanager
-async def upstream_client(app: Litestar):  # type: ignore[no-untyped-def]
+async def upstream_client(app: Litestar) -> AsyncIterator[None]:
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
     async with httpx.AsyncClient(base_url=os.environ["UPSTREAM"], timeout=20, limits=limits) as client:
         app.state.client = client
@@ -32,10 +34,9 @@ async def upstream_client(app: Litestar):  # type: ignore[no-untyped-def]
 
 
 @post("/v1/notifications", status_code=200)
-async def send(data: Sms, state: dict[str, object]) -> dict[str, object]:
+async def send(data: Sms, state: State) -> dict[str, object]:
     numbers = [normalize(number) for number in data.recipients]
-    client = state["client"]
-    assert isinstance(client, httpx.AsyncClient)
+    client: httpx.AsyncClient = state.client
     try:
         response = await client.get(
             "/api/sms/dnd-fallback",
@@ -54,4 +55,4 @@ async def send(data: Sms, state: dict[str, object]) -> dict[str, object]:
     return {"status": "sent", "recipients": numbers}
 
 
-app = Litestar(route_handlers=[send], lifespan=[upstream_client], openapi_config=None)
+app = Litestar(route_handlers=[send], lifespan=[upstream_client], openapi_config=None, logging_config=None)
