@@ -28,7 +28,8 @@ _LEVELS: Final = {
     "error": logging.ERROR,
 }
 
-_request: ContextVar[tuple[str, str | None] | None] = ContextVar("relay_request", default=None)
+_request_id: ContextVar[str | None] = ContextVar("relay_request_id", default=None)
+_trace_id: ContextVar[str | None] = ContextVar("relay_trace_id", default=None)
 
 
 class Logger(Protocol):
@@ -47,9 +48,14 @@ class Logger(Protocol):
         """Somebody should look at it now."""
 
 
-def name_request(request_id: str, trace_id: str | None = None) -> None:
-    """Let every line of this task, and of the tasks that it starts, carry these ids."""
-    _request.set((request_id, trace_id))
+def name_request(request_id: str) -> None:
+    """Let every line of this task, and of the tasks that it starts from now on, carry this id."""
+    _request_id.set(request_id)
+
+
+def name_trace(trace_id: str | None) -> None:
+    """The same for the trace that the request belongs to."""
+    _trace_id.set(trace_id)
 
 
 class Log:
@@ -169,11 +175,8 @@ def _complete(_logger: Any, level: str, fields: Fields) -> Fields:
 
 
 def _ids() -> dict[str, str]:
-    request = _request.get()
-    if request is None:
-        return {}
-    request_id, trace_id = request
-    return {"request_id": request_id} if trace_id is None else {"request_id": request_id, "trace_id": trace_id}
+    ids = {"request_id": _request_id.get(), "trace_id": _trace_id.get()}
+    return {name: value for name, value in ids.items() if value is not None}
 
 
 def _now() -> str:

@@ -12,6 +12,8 @@ from relay.domain.notification import Mode
 from relay.observability.logs import Logger
 from relay.observability.metrics import CallbackOutcome, Metrics
 from relay.observability.metrics.labels import BALANCE
+from relay.observability.spans import record_span
+from relay.observability.tracing import Attribute, Tracing, current_trace
 from relay.sending import events
 from relay.sending.breaker import BreakerState
 from relay.sending.ports import RejectionKind, SendOutcome
@@ -35,11 +37,13 @@ class Recorder:
     Args:
         metrics: of this process.
         logger: of ``relay.observability.logs``.
+        tracing: takes spans; none are made if left out.
     """
 
-    def __init__(self, metrics: Metrics, logger: Logger) -> None:
+    def __init__(self, metrics: Metrics, logger: Logger, tracing: Tracing | None = None) -> None:
         self._metrics = metrics
         self._logger = logger
+        self._tracing = tracing
         self._records: dict[type, Callable[[Any], None]] = {
             events.Refused: self._refused,
             events.RouteChosen: self._route_chosen,
@@ -64,6 +68,8 @@ class Recorder:
         """See ``Events.emit``."""
         try:
             self._records[type(event)](event)
+            if self._tracing is not None:
+                record_span(self._tracing, event)
         except Exception as bug:  # noqa: BLE001 — telling about a send must never stop it
             self._lost(event, bug)
 
@@ -86,15 +92,25 @@ class Recorder:
         log = self._logger.debug if route in _QUIET_ROUTES and status < 400 else self._logger.info
         fields = {"route": route, "method": method, "status": status, "seconds": round(seconds, 6)}
         log("request.answered", **fields, client=client, request_id=request_id)
+        if self._tracing is not None and (trace := current_trace()) is not None:
+            who = {} if client is None else {Attribute.CLIENT: client}
+            trace.end({Attribute.ROUTE: route, Attribute.METHOD: method, Attribute.STATUS_CODE: status, **who})
 
-    def record_alerts(self, *, kind: str, receiver: str, firing: int, resolved: int, duplicate: bool) -> None:
-        """Count and log one accepted webhook."""
+    def record_alerts(
+        self, *, kind: str, receiver: str, firing: int, resolved: int, duplicate: bool, unaddressed: int = 0
+    ) -> None:
+        """Count and log one accepted webhook; alerts that are ``unaddressed`` reach nobody."""
         if duplicate:
             self._metrics.front.count_duplicate(kind)
         else:
             self._metrics.front.count_alerts(kind, firing=firing, resolved=resolved)
         fields = {"kind": kind, "receiver": receiver, "firing": firing, "resolved": resolved}
-        self._logger.info("webhook.accepted", **fields, duplicate=duplicate)
+        log = self._logger.warning if unaddressed else self._logger.info
+        log("webhook.accepted", **fields, duplicate=duplicate, unaddressed=unaddressed)
+
+    def record_template_failed(self, *, receiver: str, cause: str) -> None:
+        """Log that a receiver's template failed and the default text goes out; ``cause`` is a class of exception."""
+        self._logger.warning("template.failed", receiver=receiver, cause=cause)
 
     def record_callback(self, *, notification_id: str, client: str, outcome: CallbackOutcome, attempt: int) -> None:
         """Count and log one delivery of a result."""

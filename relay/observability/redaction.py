@@ -26,7 +26,7 @@ _RULES: Final = (
     (re.compile(r"(?<=://)\S*@"), f"{STARS}@"),
     (re.compile(r"\?[^\s\"'<>]+"), f"?{STARS}"),
     # Eight digits and more, with whatever people write between the digits of a number.
-    (re.compile(r"[+(]*[0-9](?:[ ()-]{0,2}[0-9]){7,}"), STARS),
+    (re.compile(r"[+(]{0,3}[0-9](?:[ ()-]{0,2}[0-9]){7,}"), STARS),
 )
 
 

@@ -79,6 +79,7 @@ class NotificationClaimed(Struct, frozen=True, kw_only=True):
     segments: int
     recipients: int
     calls: int
+    traceparent: str | None = None
 
 
 class CallFinished(Struct, frozen=True, kw_only=True):
@@ -96,6 +97,7 @@ class CallFinished(Struct, frozen=True, kw_only=True):
     attempt: int
     rejection: RejectionKind | None = None
     sandbox: bool = False
+    traceparent: str | None = None
 
 
 class NotificationCompleted(Struct, frozen=True, kw_only=True):
@@ -114,6 +116,7 @@ class NotificationCompleted(Struct, frozen=True, kw_only=True):
     request_id: str | None = None
     route_reason: RouteReason | None = None
     sandbox: bool = False
+    traceparent: str | None = None
 
 
 class UnknownSettled(Struct, frozen=True, kw_only=True):

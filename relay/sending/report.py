@@ -71,6 +71,7 @@ class Report:
                 segments=notification.text.segments,
                 recipients=prepared.dialable,
                 calls=len(prepared.calls),
+                traceparent=notification.traceparent,
             )
         )
 
@@ -92,6 +93,7 @@ class Report:
                 attempt=1 if call.route is notification.route.used else 2,
                 rejection=None if rejection is None else rejection.kind,
                 sandbox=notification.sandbox,
+                traceparent=notification.traceparent,
             )
         )
         if rejection is not None and (field := _MISSED_FIELDS.get(rejection.kind)) is not None:
@@ -123,5 +125,6 @@ class Report:
                 request_id=request_id,
                 route_reason=notification.route.reason,
                 sandbox=notification.sandbox,
+                traceparent=notification.traceparent,
             )
         )

@@ -33,6 +33,9 @@ ROUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "/readyz": ("GET",),
         "/metrics": ("GET",),
         "/docs": ("GET",),
+        "/docs/problems": ("GET",),
+        "/docs/docs.css": ("GET",),
+        "/docs/docs.js": ("GET",),
         "/openapi.json": ("GET",),
         UNMATCHED: (),
     }
@@ -40,7 +43,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Templates of addresses with the methods that they serve; a path itself is never a label."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-HTTP_STATUSES = (200, 202, 400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 502, 503)
+HTTP_STATUSES = (200, 202, 204, 400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 502, 503)
 
 STAGES = ("edge", "auth", "prepare", "accept", "upstream")
 """Where a no was said; ``upstream``: smsclone refused the whole batch and nothing was sent."""

@@ -20,7 +20,7 @@ from relay.domain.codes import (
     Status,
 )
 from relay.domain.notification import Mode
-from relay.observability.logs import Log, name_request
+from relay.observability.logs import Log, name_request, name_trace
 from relay.observability.metrics import CallbackOutcome, Metrics
 from relay.observability.recorder import REFUSAL_OF, Recorder
 from relay.sending import events
@@ -303,7 +303,8 @@ def test_a_reload_that_was_refused_names_every_reason(recorder: Recorder, metric
 
 
 def test_lines_carry_the_ids_of_the_request_that_caused_them(recorder: Recorder, lines: Lines) -> None:
-    name_request("r7", "4bf92f3577b34da6a3ce929d0e0e4736")
+    name_request("r7")
+    name_trace("4bf92f3577b34da6a3ce929d0e0e4736")
     recorder.emit(FINISHED)
 
     [line] = lines.read_all()
