@@ -18,14 +18,17 @@ import msgspec
 from msgspec import Struct
 
 from relay.domain.codes import Code
-from relay.domain.notification import Outcome, UpstreamRecord
+from relay.domain.notification import Outcome
 from relay.domain.numbers import match_number
 from relay.smsclone.codes import ACCEPTED, RECORDS, REJECTIONS, UNKNOWN_RANK, UNLISTED, BatchCode
+from relay.smsclone.withholding import Withholding
 
 _AROUND = " \t\r\n\0\ufeff\u00a0\u200b"
-_HEAD = re.compile(r"(TG[0-9]{2})(?![A-Za-z0-9])", re.IGNORECASE)
-_RECORD_START = re.compile(r",[\s]*(?=[A-Za-z0-9]{1,8}\|\+?[0-9]*(?:\||\Z))")
+_HEAD = re.compile(r"(TG[0-9]{2})(?![^\W_])", re.IGNORECASE)
+_RECORD_START = re.compile(r",[\s]*(?=[A-Za-z0-9]{1,8}\|\+?[0-9]*(?:[|,]|\Z))")
+"""Where a record can begin: a code, a pipe, digits, then a pipe, or the end of a record that is too short."""
 _SHORT_RECORD = 4
+_LARGEST_NUMBER = 10**64
 
 
 class Record(Struct, frozen=True):
@@ -67,13 +70,16 @@ def parse_answer(body: bytes) -> Answer | Unreadable:
         return Unreadable("no_code_at_start")
     code = match.group(1).upper()
     warnings = [] if match.group(1) == code else ["lower_case"]
-    _, _, tail = text.partition(":")
     if code != ACCEPTED:
-        return Answer(code=code, warnings=(*warnings, *(["records_on_rejection"] if "|" in tail else [])))
-    records = [_parse_record(part, warnings) for part in _split(tail)]
+        return Answer(code=code, warnings=(*warnings, *(["records_on_rejection"] if "|" in text else [])))
+    _, _, tail = text.partition(":")
+    return _accepted([_parse_record(part, warnings) for part in _split(tail)], warnings)
+
+
+def _accepted(records: list[Record], warnings: list[str]) -> Answer:
     if not records:
         warnings.append("no_records")
-    return Answer(code=code, records=tuple(records), warnings=tuple(dict.fromkeys(warnings)))
+    return Answer(code=ACCEPTED, records=tuple(records), warnings=tuple(dict.fromkeys(warnings)))
 
 
 def _split(tail: str) -> list[str]:
@@ -97,44 +103,51 @@ def _parse_json(text: str) -> Answer | Unreadable:
     """Read the JSON form of the relative (VTpass version 2)."""
     try:
         document = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return Unreadable("bad_json")
-    code = document.get("responseCode") if isinstance(document, dict) else None
-    if not isinstance(code, str) or _HEAD.fullmatch(code) is None:
+    head = document.get("responseCode") if isinstance(document, dict) else None
+    if not isinstance(head, str) or _HEAD.fullmatch(head) is None:
         return Unreadable("no_code_at_start")
-    messages = document.get("messages") or []
-    warnings: list[str] = []
-    records: list[Record] = []
-    if code.upper() == ACCEPTED and isinstance(messages, list):
-        records = [_json_record(message, warnings) for message in messages if isinstance(message, dict)]
-        if not records:
-            warnings.append("no_records")
-    return Answer(code=code.upper(), records=tuple(records), warnings=tuple(dict.fromkeys(warnings)))
+    code = head.upper()
+    warnings = [] if head == code else ["lower_case"]
+    messages = document.get("messages")
+    if code != ACCEPTED:
+        return Answer(code=code, warnings=(*warnings, *(["records_on_rejection"] if messages else [])))
+    listed = messages if isinstance(messages, list) else []
+    return _accepted([_json_record(message, warnings) for message in listed if isinstance(message, dict)], warnings)
 
 
 def _json_record(message: Mapping[str, Any], warnings: list[str]) -> Record:
     names = ("statusCode", "recipient", "messageId", "status", "description")
-    fields = [str(message[name]) if isinstance(message.get(name), str | int) else "" for name in names]
-    return _parse_record("|".join(field.replace("|", " ") for field in fields), warnings)
+    return _parse_record("|".join(_json_field(message.get(name)) for name in names), warnings)
 
 
-def record_outcome(record: Record) -> tuple[Outcome, int]:
+def _json_field(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_NUMBER:
+        return str(value)
+    return value.replace("|", " ") if isinstance(value, str) else ""
+
+
+def record_outcome(record: Record, number: str, withholding: Withholding) -> tuple[Outcome, int]:
     """Say what a record means, and how it ranks among several for one number."""
-    upstream = UpstreamRecord(record.code[:16], record.word, record.description, record.message_id)
+    upstream = withholding.keep(record.code, record.word, record.description, record.message_id, number)
     known = RECORDS.get(record.code)
     if record.word is None:
         return Outcome(code=Code.UNREADABLE_ANSWER, upstream=upstream), UNKNOWN_RANK
     if known is None:
         return Outcome(code=Code.UNLISTED_CODE, upstream=upstream), UNKNOWN_RANK
-    if record.word.upper() != known.word:
+    if not record.word.isascii() or record.word.upper() != known.word:
         return Outcome(code=Code.CONFLICTING_ANSWER, upstream=upstream), UNKNOWN_RANK
     return Outcome(code=known.code, upstream=upstream), known.rank
 
 
 def match_outcomes(
-    records: tuple[Record, ...], numbers: tuple[str, ...]
+    records: tuple[Record, ...], numbers: tuple[str, ...], withholding: Withholding
 ) -> tuple[tuple[Outcome, ...], tuple[str, ...]]:
     """Give one outcome a number, in the order asked; matched by normalized number, never by position.
+
+    Of several records for one number the best wins: anything definitely sent, then anything unclear (something may
+    have been sent), then ``rejected``, and ``dnd_rejected`` only where every record says so.
 
     Returns:
         Outcomes, and warnings.
@@ -147,7 +160,7 @@ def match_outcomes(
         if number is None or number not in asked:
             warnings.append("unasked_record")
             continue
-        found = record_outcome(record)
+        found = record_outcome(record, number, withholding)
         if number not in best or found[1] > best[number][1]:
             best[number] = found
     missing = Outcome(code=Code.MISSING_IN_ANSWER)

@@ -17,6 +17,7 @@ from relay.sending.ports import (
 from relay.smsclone.answers import Answer, Unreadable, match_outcomes, parse_answer, parse_balance, rejection_of
 from relay.smsclone.query import Queries
 from relay.smsclone.transport import Exchange
+from relay.smsclone.withholding import Withholding
 
 MAX_TARGET_BYTES = 6000
 _LEARNED_SECONDS = 3600.0
@@ -65,7 +66,9 @@ class SmscloneClient:
             cause = "redirect" if 300 <= exchange.status < 400 else "unreadable"
             return _unknown(request, Code.UNREADABLE_ANSWER, cause, seconds)
         if answer.accepted:
-            outcomes, warnings = match_outcomes(answer.records, request.numbers)
+            outcomes, warnings = match_outcomes(
+                answer.records, request.numbers, Withholding(self._queries.credentials, request.message)
+            )
             return SendResult(
                 outcome=SendOutcome.ACCEPTED,
                 outcomes=outcomes,

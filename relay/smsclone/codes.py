@@ -57,5 +57,17 @@ RECORDS: dict[str, RecordCode] = {
     "2222": RecordCode("REJECTED", Code.REJECTED, "rejected", 2),  # seed
     "3333": RecordCode("DND_REJECTED", Code.DND_REJECTED, "dnd_rejected", 1),  # seed
 }
+DOCUMENTED_DESCRIPTIONS: frozenset[str] = frozenset(
+    {
+        "MESSAGE SENT TO PROVIDER",  # seed
+        "MESSAGE THROUGH COOPERATE DND ROUTE",  # seed
+        "MESSAGE THROUGH COOPERATE",  # VTpass response codes
+        "MESSAGE REJECTED",  # seed
+        "DND_REJECTED_NUMBER",  # seed
+        "MESSAGE DELIVERED TO HANDSET",  # VTpass response codes
+    }
+)
+"""Descriptions that hold nothing of a call; any other has to be looked at before it is kept."""
+
 UNKNOWN_RANK = 3
 """An unclear record is better than a rejection: something may have been sent."""

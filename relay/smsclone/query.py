@@ -23,6 +23,8 @@ class Queries:
     """Builds request targets for one account at one base URL. Its targets hold the password: never log one."""
 
     def __init__(self, base_url: str, username: str, password: str) -> None:
+        self.credentials = (username, password)
+        """What must not come back to anybody in words of the upstream."""
         prefix = urlsplit(base_url).path.rstrip("/")
         self._credentials = f"?username={_encode(username)}&password={_encode(password)}"
         self._prefix = prefix

@@ -1,0 +1,77 @@
+"""What of the upstream's words may be kept: short, printable, and nothing that the relay itself has to hide.
+
+An upstream could echo the query it was called with. What it says is kept in the journal and shown to clients, so words
+that hold the account, the message or somebody else's number are dropped whole; nothing decides by them anyway.
+"""
+
+import re
+from urllib.parse import quote, quote_plus
+
+from relay.domain.notification import UpstreamRecord
+from relay.smsclone.codes import DOCUMENTED_DESCRIPTIONS
+
+LONGEST_DESCRIPTION = 200
+_CODE = re.compile(r"[A-Za-z0-9]{1,8}", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9_ -]{1,32}", re.ASCII)
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+_DIGITS = re.compile(r"[0-9](?:[ .()-]{0,2}[0-9]){8,}", re.ASCII)
+_PHONE_NUMBER = re.compile(r"(?:234|0)[0-9]{10}", re.ASCII)
+_NATIONAL_DIGITS = 10
+_ECHO_CHARACTERS = 12
+
+
+class Withholding:
+    """Cleans the records of one call's answer.
+
+    Args:
+        credentials: user name and password.
+        message: the text that was sent.
+    """
+
+    def __init__(self, credentials: tuple[str, ...], message: str) -> None:
+        secrets = (*credentials, message)
+        forms = {form.casefold() for text in secrets for form in (text, quote(text, safe=""), quote_plus(text))}
+        self._hidden = tuple(form for form in forms if form)
+        self._message = message.casefold()
+
+    def keep(
+        self, code: str, word: str | None, description: str | None, message_id: str | None, recipient: str
+    ) -> UpstreamRecord:
+        """Make the record that is kept of one recipient's part of an answer.
+
+        Args:
+            recipient: the number that the record is about; only this one may stand in its description.
+        """
+        return UpstreamRecord(
+            code if _CODE.fullmatch(code) and not self._hides(code) else "",
+            word if word and _WORD.fullmatch(word) and not self._leaks(word, recipient) else None,
+            self._description(description, recipient),
+            message_id if message_id and self._harmless_id(message_id) else None,
+        )
+
+    def _description(self, text: str | None, recipient: str) -> str | None:
+        if text is None or text in DOCUMENTED_DESCRIPTIONS:
+            return text
+        printable = "".join(character if character.isprintable() else " " for character in text)
+        clean = " ".join(printable.split())
+        if not clean or self._leaks(clean, recipient) or self._echoes(clean):
+            return None
+        return clean[:LONGEST_DESCRIPTION]
+
+    def _harmless_id(self, text: str) -> bool:
+        return bool(_MESSAGE_ID.fullmatch(text)) and not self._hides(text) and not _PHONE_NUMBER.fullmatch(text)
+
+    def _leaks(self, text: str, recipient: str) -> bool:
+        own = recipient[-_NATIONAL_DIGITS:]
+        numbers = ("".join(filter(str.isdecimal, run)) for run in _DIGITS.findall(text))
+        return self._hides(text) or any(not own or not number.endswith(own) for number in numbers)
+
+    def _hides(self, text: str) -> bool:
+        folded = text.casefold()
+        return any(hidden in folded for hidden in self._hidden)
+
+    def _echoes(self, text: str) -> bool:
+        """Whether a piece of the message stands in the text."""
+        folded = text.casefold()
+        pieces = (folded[at : at + _ECHO_CHARACTERS] for at in range(len(folded) - _ECHO_CHARACTERS + 1))
+        return any(piece in self._message for piece in pieces)
