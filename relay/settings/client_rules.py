@@ -64,12 +64,12 @@ def _check_client(path: str, client: Table) -> Iterator[SettingError]:
 def _check_recipients(path: str, receiver: Table, tree: Table) -> Iterator[SettingError]:
     """Somebody must be reached. One bad number among good ones stops nothing; it is reported when a message is sent."""
     foreign = bool(tree.get("sending", {}).get("allow_foreign_numbers"))
-    label = receiver.get("recipients_label")
-    numbers = "recipients" if label is None else "recipients_allowed"
+    named = receiver.get("recipients_label") is not None or "recipients" in receiver.get("fields", ())
+    numbers = "recipients_allowed" if named else "recipients"
     if numbers not in receiver:
         return
     if not receiver[numbers]:
-        remedy = "give recipients, or recipients_label with recipients_allowed"
+        remedy = "give recipients, or recipients_label (generic: fields.recipients) with recipients_allowed"
         yield SettingError(f"{path}.{numbers}", f"is empty, so nobody would be reached: {remedy}")
     elif all(isinstance(parse_number(each, allow_foreign=foreign), NumberReason) for each in receiver[numbers]):
         yield SettingError(f"{path}.{numbers}", "has no number that can be sent to; write them like 08012345678")

@@ -13,10 +13,13 @@ from relay.settings.values import (
     NAME,
     SERVICE_ACCOUNT,
     SHA256,
+    check_alert_folding,
     check_callback_host,
     check_callback_secret,
     check_expression,
+    check_generic_fields,
     check_sender_id,
+    check_template,
     setting,
 )
 
@@ -92,21 +95,37 @@ class ReceiverSettings(Struct, frozen=True, kw_only=True):
         | None
     ) = None
     recipients_allowed: Annotated[
-        tuple[Recipient, ...], setting("Numbers that the label may name.", max_length=1_000)
+        tuple[Recipient, ...], setting("Numbers that the label, or fields.recipients, may name.", max_length=1_000)
     ] = ()
     template: (
-        Annotated[str, setting("Jinja2 template of the text; none: the default text.", min_length=1, max_length=4_000)]
+        Annotated[
+            str,
+            setting(
+                "Jinja2 template of the text; none: the default text.",
+                min_length=1,
+                max_length=4_000,
+                check=check_template,
+            ),
+        ]
         | None
     ) = None
     max_segments: Annotated[int, setting("Segments of a message at most.", ge=1, le=10)] = 2
     message_type: Annotated[MessageType, setting("Message type of what is sent.")] = MessageType.ALERT
     resolved: Annotated[bool, setting("Whether resolved alerts are sent.")] = True
-    on_non_gsm: Annotated[OnNonGsm, setting("What is done with characters outside GSM-7.")] = OnNonGsm.FOLD
+    on_non_gsm: Annotated[
+        OnNonGsm, setting("What is done with characters outside GSM-7; not reject.", check=check_alert_folding)
+    ] = OnNonGsm.FOLD
     expires_seconds: Annotated[
         int, setting("After how long a message is no longer sent.", unit="seconds", ge=60, le=30 * 86_400)
     ] = 14_400
     hmac_secret: Annotated[Secret, setting("Grafana's HMAC secret, instead of a bearer.")] | None = None
     hmac_secret_file: Annotated[Path, setting("A file that holds the HMAC secret.")] | None = None
     fields: Annotated[
-        dict[str, Expression], setting("For the kind generic: our field to a JMESPath into the body.", max_length=50)
+        dict[str, Expression],
+        setting(
+            "For the kind generic: our field (message, recipients, sender, message_type, reference, deduplication_key)"
+            " to a JMESPath into the body.",
+            max_length=50,
+            check=check_generic_fields,
+        ),
     ] = {}

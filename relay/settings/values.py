@@ -7,7 +7,7 @@ Every check takes the value and returns what is wrong with its remedy, to be rea
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -17,6 +17,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from msgspec import Meta
 
+from relay.domain.codes import OnNonGsm
 from relay.domain.secret import Secret
 from relay.domain.senders import LONGEST, SHORTEST, SenderReason, check_sender
 
@@ -27,6 +28,9 @@ SHA256 = r"\A[0-9a-f]{64}\Z"
 KEY_ID = r"\A[A-Za-z0-9-]{1,32}\Z"
 TIME_OF_DAY = r"\A(?:[01][0-9]|2[0-3]):[0-5][0-9]\Z"
 SERVICE_ACCOUNT = r"\A[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\Z"
+
+GENERIC_FIELDS = ("message", "recipients", "sender", "message_type", "reference", "deduplication_key")
+"""What a webhook of the kind ``generic`` can be asked for."""
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?"
 _CALLBACK_HOST = re.compile(rf"(?:http://)?{_LABEL}(?:\.{_LABEL})*(?::[1-9][0-9]{{0,4}})?")
@@ -179,3 +183,30 @@ def check_expression(expression: str) -> str | None:
     except JMESPathError:
         return "must be a JMESPath expression, like alert.title"
     return None
+
+
+def check_generic_fields(fields: Mapping[str, str]) -> str | None:
+    """Where our fields are in a generic body."""
+    if not fields:
+        return None
+    if set(fields) - set(GENERIC_FIELDS):
+        return f"has a field that is none of ours; ours are {', '.join(GENERIC_FIELDS)}"
+    return None if "message" in fields else "must have message: it is what is sent"
+
+
+def check_template(source: str) -> str | None:
+    """A Jinja2 template. Only its form is checked: what it asks for is known when alerts come."""
+    # Costs 50 ms, and most settings have no template.
+    from jinja2 import TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    try:
+        ImmutableSandboxedEnvironment().from_string(source)
+    except (TemplateError, RecursionError):
+        return "must be a Jinja2 template, like {{ status }} {{ labels.alertname }}"
+    return None
+
+
+def check_alert_folding(folding: OnNonGsm) -> str | None:
+    """What is done with an alert's characters outside GSM-7: no page may be lost because of one."""
+    return None if folding is not OnNonGsm.REJECT else "must not be reject: an alert would be lost for one character"

@@ -1,39 +1,42 @@
-"""Webhook payloads of Alertmanager (its documented data version 4) and of Grafana, which sends the same and more.
+"""Webhook bodies of Alertmanager (its documented data version 4) and of Grafana, which sends the same and more.
 
-Payloads grow fields: what is not known is ignored. Nothing here is trusted: labels and annotations are text that goes
-into a message, never into a log.
+They grow fields: what is not known is ignored. A page must not vanish because a value is of another kind than is
+documented, so that only what nothing can be made of is refused. Nothing here is trusted: labels and annotations are
+text that goes into a message, never into a log.
+
+Source: Alertmanager, "Webhook receiver" and "Notification template reference"; Grafana, "Configure webhook
+notifications", both as published in 2025.
 """
 
 import hashlib
-import hmac
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
-from relay.webhooks.alerts import Alert, AlertGroup, PayloadError
+from relay.webhooks.alerts import Alert, AlertGroup, PayloadError, not_json, parse_json
 
 MOST_ALERTS = 10_000
 
-_Labels = dict[str, str]
+_Labels = dict[str, Any] | None
 
 
 class _WireAlert(Struct, frozen=True):
-    status: str = "firing"
-    labels: _Labels = {}
-    annotations: _Labels = {}
-    startsAt: str = ""  # noqa: N815 — the sender's own names
-    fingerprint: str = ""
+    status: Any = "firing"
+    labels: _Labels = None
+    annotations: _Labels = None
+    startsAt: Any = ""  # noqa: N815 — the sender's own names
+    fingerprint: Any = ""
 
 
 class _WireGroup(Struct, frozen=True):
-    alerts: Annotated[list[_WireAlert], Meta(max_length=MOST_ALERTS)]
-    status: str = "firing"
-    groupKey: str = ""  # noqa: N815
-    commonLabels: _Labels = {}  # noqa: N815
-    commonAnnotations: _Labels = {}  # noqa: N815
-    truncatedAlerts: Annotated[int, Meta(ge=0, le=10_000_000)] | None = 0  # noqa: N815
+    alerts: Annotated[list[_WireAlert], Meta(min_length=1, max_length=MOST_ALERTS)]
+    status: Any = "firing"
+    groupKey: Any = ""  # noqa: N815
+    commonLabels: _Labels = None  # noqa: N815
+    commonAnnotations: _Labels = None  # noqa: N815
+    truncatedAlerts: Any = 0  # noqa: N815
 
 
 _decoder = msgspec.json.Decoder(_WireGroup)
@@ -42,37 +45,59 @@ _decoder = msgspec.json.Decoder(_WireGroup)
 def parse_alerts(body: bytes) -> AlertGroup:
     """Read a webhook body of Alertmanager or Grafana.
 
+    Args:
+        body: as it came; nested no deeper than the C stack bears (``relay.http.bodies.check_nesting``).
+
     Raises:
-        PayloadError: not JSON, or a field has another type than documented.
+        PayloadError: not JSON, or it tells of no alerts.
     """
     try:
         wire = _decoder.decode(body)
     except msgspec.ValidationError:
-        raise PayloadError("The body is JSON, but not an alert webhook: alerts must be a list of alerts.") from None
+        parse_json(body)  # a value of the wrong type is told of before the rest is read
+        what = f"Send what Alertmanager or Grafana sends: alerts is a list of 1 to {MOST_ALERTS} alerts."
+        raise PayloadError(what, is_json=True) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise PayloadError("The body is not JSON.") from None
+        raise not_json() from None
     return AlertGroup(
-        group_key=wire.groupKey,
+        group_key=_text(wire.groupKey),
         firing=wire.status != "resolved",
         alerts=tuple(_alert(alert) for alert in wire.alerts),
-        common_labels=wire.commonLabels,
-        common_annotations=wire.commonAnnotations,
-        cut_off=wire.truncatedAlerts or 0,
+        common_labels=_texts(wire.commonLabels),
+        common_annotations=_texts(wire.commonAnnotations),
+        cut_off=_count(wire.truncatedAlerts),
     )
 
 
 def _alert(wire: _WireAlert) -> Alert:
+    labels, starts_at = _texts(wire.labels), _text(wire.startsAt)
     return Alert(
         firing=wire.status != "resolved",
-        labels=wire.labels,
-        annotations=wire.annotations,
-        starts_at=wire.startsAt,
-        started_ms=_milliseconds(wire.startsAt),
-        fingerprint=wire.fingerprint or _own_fingerprint(wire.labels),
+        labels=labels,
+        annotations=_texts(wire.annotations),
+        starts_at=starts_at,
+        started_ms=_milliseconds(starts_at),
+        fingerprint=_text(wire.fingerprint) or _own_fingerprint(labels),
     )
 
 
-def _own_fingerprint(labels: _Labels) -> str:
+def _texts(values: _Labels) -> dict[str, str]:
+    return {name: _text(value) for name, value in (values or {}).items()}
+
+
+def _text(value: Any) -> str:
+    """A value as text: what is documented as text may come as a number or as nothing."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else msgspec.json.encode(value).decode()
+
+
+def _count(value: Any) -> int:
+    """How many alerts were cut off; what is no number of them is none."""
+    return min(value, 10**9) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _own_fingerprint(labels: dict[str, str]) -> str:
     """Name an alert by its labels where the sender gives no fingerprint (older ones do not)."""
     return hashlib.sha256(msgspec.json.encode(sorted(labels.items()))).hexdigest()[:16]
 
@@ -86,13 +111,3 @@ def _milliseconds(text: str) -> int | None:
     if moment.tzinfo is None or moment.year < 1970:
         return None
     return int(moment.timestamp() * 1000)
-
-
-def is_signed(body: bytes, signature: str, timestamp: str | None, secret: str) -> bool:
-    """Check Grafana's HMAC: hex HMAC-SHA-256 of the body, or of ``timestamp:body`` where a timestamp header is set.
-
-    Source: Grafana's documentation of the webhook notifier's HMAC signature.
-    """
-    signed = body if timestamp is None else timestamp.encode() + b":" + body
-    expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(expected.encode(), signature.strip().lower().encode("utf-8", "replace"))

@@ -1,8 +1,10 @@
-"""What alerting systems say, in one shape: a group of alerts, with how many were cut off."""
+"""What alerting systems say, in one shape: a group of alerts, with how many were cut off. Pure."""
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 
@@ -43,17 +45,45 @@ def deduplication_key(receiver: str, group: AlertGroup) -> bytes:
 
     Each alert's own status is part of it: "A resolved, B still firing" is a page of its own (SPEC section 8).
     """
-    said = sorted((alert.fingerprint, alert.firing, alert.starts_at) for alert in group.alerts)
+    said = sorted({(alert.fingerprint, alert.firing, alert.starts_at) for alert in group.alerts})
+    return name_parts(receiver, group.group_key, *(part for alert in said for part in map(str, alert)))
+
+
+def name_parts(*parts: str) -> bytes:
+    """A digest of texts that no other sequence of texts has."""
     digest = hashlib.sha256()
-    for part in (receiver, group.group_key, *(f"{f}\0{firing}\0{at}" for f, firing, at in said)):
+    for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
     return digest.digest()
 
 
 class PayloadError(Exception):
-    """A webhook's body is not what its kind sends. ``detail`` names the field, never a value."""
+    """A webhook's body is not what its kind sends.
 
-    def __init__(self, detail: str) -> None:
+    Args:
+        detail: a sentence with the remedy; it names our fields, never a value.
+        is_json: whether it is JSON at least.
+    """
+
+    def __init__(self, detail: str, *, is_json: bool) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.is_json = is_json
+
+
+def not_json() -> PayloadError:
+    """The body cannot be read at all."""
+    return PayloadError("The body is not JSON in UTF-8.", is_json=False)
+
+
+def parse_json(body: bytes) -> Any:
+    """Read any JSON value.
+
+    Raises:
+        PayloadError: it is none.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise not_json() from None

@@ -1,13 +1,15 @@
 """Alerts as an SMS: what a person on call reads at 3 a.m. Pure.
 
 The text fits a budget of segments. What does not fit is dropped in an order that keeps what tells most: first labels,
-then alerts ("+3 more"), and nothing is ever cut in the middle of a character or of a placeholder.
+then alerts ("+3 more"), and nothing is ever cut in the middle of a character.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from urllib.parse import quote
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from msgspec import Struct
 
 from relay.domain.codes import OnNonGsm
 from relay.domain.text import prepare_text
@@ -16,125 +18,65 @@ from relay.webhooks.alerts import Alert, AlertGroup
 TELLING_LABELS = ("severity", "service", "job", "namespace", "cluster", "instance", "pod", "env")
 """Labels that tell most, in the order in which they are shown; dropped from the end."""
 
-_LONGEST_SUMMARY = 160
+MOST_SHOWN = 5
+_SUMMARY_LENGTHS = (160, 80, 40, 0)
 _LONGEST_LABEL = 40
-_LONGEST_TEMPLATE_TEXT = 3_200
+_LONGEST_LOOKED_AT = 1_000
+"""Characters of a label or annotation that are looked at: a body may hold a mebibyte of one."""
 
-_environment = ImmutableSandboxedEnvironment(autoescape=False, undefined=StrictUndefined)
+_LONGEST_ENCODED = 5_500
+"""Bytes of the percent-encoded text, so that the upstream's URL stays short enough (SPEC section 2, Request)."""
+
+Budget = Callable[[str], bool]
 
 
-class TemplateFailed(Exception):
-    """A receiver's template does not render; the default text goes out instead. Holds the class, never the values."""
+class Wish(Struct, frozen=True):
+    """How a receiver wants its texts: ``max_segments`` after ``folding``."""
+
+    max_segments: int
+    folding: OnNonGsm
+
+    def fits(self, text: str) -> bool:
+        """Whether a text is within the budget, counted as it will be sent."""
+        prepared = prepare_text(text, self.folding)
+        return prepared.facts.segments <= self.max_segments and len(quote(prepared.message)) <= _LONGEST_ENCODED
 
 
-def render_alerts(group: AlertGroup, *, max_segments: int, folding: OnNonGsm, now_ms: int) -> str:
+class _Line(Struct, frozen=True):
+    """What there is to say about one alert. ``told`` has a place for every telling label."""
+
+    firing: bool
+    name: str
+    told: tuple[str, ...]
+    summary: str
+
+
+def render_alerts(group: AlertGroup, wish: Wish, now_ms: int) -> str:
     """Write the default text, within the budget.
 
     Args:
         group: what is told.
-        max_segments: the budget.
-        folding: how the text will be folded; the budget is counted on the folded text.
-        now_ms: for the age of the oldest alert.
+        wish: the budget.
+        now_ms: wall-clock milliseconds, for the age of the oldest alert.
+
+    Returns:
+        Status and counts (of what was cut off, too), age, and an alert a line, the firing ones first; a line leaves
+        out what it shares with the line before.
     """
-    fits = _budget(max_segments, folding)
-    shown = _distinct(group.alerts)
-    for alerts in range(min(len(shown), 5), 0, -1):
-        for labels in range(len(TELLING_LABELS), -1, -1):
-            text = _write(group, shown[:alerts], labels, now_ms, summaries=True)
-            if fits(text):
-                return text
-    bare = _write(group, shown[:1], 0, now_ms, summaries=False)
-    return bare if fits(bare) else _shorten(bare, fits)
-
-
-def render_template(source: str, group: AlertGroup, *, max_segments: int, folding: OnNonGsm, now_ms: int) -> str:
-    """Write a receiver's own text: a sandboxed Jinja2 template over ``status``, ``firing``, ``resolved``, ``alerts``,
-    ``labels``, ``annotations``, ``age``.
-
-    Where the text is over the budget, alerts are dropped from the end and ``more`` counts them; a template that is too
-    long even with one alert is shortened at a word.
-
-    Raises:
-        TemplateFailed: the template is wrong, or asks for what is not there.
-    """
-    fits = _budget(max_segments, folding)
-    text = ""
-    for shown in range(len(group.alerts), 0, -1):
-        text = _render(source, group, group.alerts[:shown], now_ms)
-        if fits(text):
+    shown = sorted(group.alerts, key=lambda alert: not alert.firing)[:MOST_SHOWN]
+    lines = [_line_of(alert) for alert in shown]
+    total = len(group.alerts) + group.cut_off
+    head = _head(group, now_ms)
+    text = head
+    for alerts, labels, summary_length in _choices(len(lines)):
+        text = "\n".join([head, *_write(lines[:alerts], labels, summary_length), *_more(total - alerts)])
+        if wish.fits(text):
             return text
-    text = text or _render(source, group, group.alerts, now_ms)
-    return text if fits(text) else _shorten(text, fits)
+    return shorten(text, wish.fits)
 
 
-def find_template_error(source: str) -> str | None:
-    """Say what is wrong with a template's form, or ``None``; for the check of the settings."""
-    try:
-        _environment.from_string(source)
-    except TemplateError as error:
-        return type(error).__name__
-    return None
-
-
-def _render(source: str, group: AlertGroup, alerts: Sequence[Alert], now_ms: int) -> str:
-    try:
-        text = _environment.from_string(source).render(
-            status="FIRING" if group.firing else "RESOLVED",
-            firing=group.firing_count,
-            resolved=group.resolved_count,
-            alerts=alerts,
-            more=len(group.alerts) + group.cut_off - len(alerts),
-            labels=group.common_labels,
-            annotations=group.common_annotations,
-            age=_age(group.alerts, now_ms),
-        )
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, MemoryError) as error:
-        raise TemplateFailed(type(error).__name__) from None
-    text = _clean(text)[:_LONGEST_TEMPLATE_TEXT]
-    if not text:
-        raise TemplateFailed("empty")
-    return text
-
-
-def _budget(max_segments: int, folding: OnNonGsm) -> Callable[[str], bool]:
-    return lambda text: prepare_text(text, folding).facts.segments <= max_segments
-
-
-def _write(group: AlertGroup, alerts: Sequence[Alert], labels: int, now_ms: int, *, summaries: bool) -> str:
-    parts = [_head(group, now_ms)]
-    parts += [_describe(alert, group.common_labels, labels, summary=summaries) for alert in alerts]
-    more = len(group.alerts) + group.cut_off - len(alerts)
-    if more > 0:
-        parts.append(f"+{more} more")
-    return "\n".join(parts)
-
-
-def _head(group: AlertGroup, now_ms: int) -> str:
-    counts = []
-    if group.firing_count:
-        counts.append(f"FIRING {group.firing_count}")
-    if group.resolved_count:
-        counts.append(f"RESOLVED {group.resolved_count}")
-    age = _age(group.alerts, now_ms)
-    return ", ".join(counts) + (f" ({age})" if age else "")
-
-
-def _describe(alert: Alert, common: Mapping[str, str], labels: int, *, summary: bool) -> str:
-    name = _clean(alert.labels.get("alertname", "alert"))[:_LONGEST_LABEL]
-    told = [
-        _clean(alert.labels[label])[:_LONGEST_LABEL] for label in TELLING_LABELS[:labels] if alert.labels.get(label)
-    ]
-    text = ("" if alert.firing else "ok ") + name + (f" {'/'.join(told)}" if told else "")
-    said = alert.annotations.get("summary") or alert.annotations.get("description") or ""
-    return f"{text}: {_at_a_word(_clean(said), _LONGEST_SUMMARY)}" if summary and said else text
-
-
-def _distinct(alerts: Sequence[Alert]) -> list[Alert]:
-    """Firing ones first, each in the sender's order."""
-    return sorted(alerts, key=lambda alert: not alert.firing)
-
-
-def _age(alerts: Sequence[Alert], now_ms: int) -> str:
+def age_of(alerts: Sequence[Alert], now_ms: int) -> str:
+    """For how long the oldest firing alert has fired, in one unit; empty where nobody knows."""
     started = [alert.started_ms for alert in alerts if alert.firing and alert.started_ms is not None]
     if not started:
         return ""
@@ -145,20 +87,20 @@ def _age(alerts: Sequence[Alert], now_ms: int) -> str:
     return f"{hours}h" if hours < 48 else f"{hours // 24}d"
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """One line of printable text: controls and runs of blanks become one blank."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _at_a_word(text: str, most: int) -> str:
-    if len(text) <= most:
+def clean_lines(text: str) -> str:
+    """Printable text that keeps its lines, without empty ones."""
+    return "\n".join(line for part in text.splitlines() if (line := clean(part)))
+
+
+def shorten(text: str, fits: Budget) -> str:
+    """The longest beginning that fits, up to a word where there is one, with dots to show that something is missing."""
+    if fits(text):
         return text
-    head = text[: most - 3]
-    return head.rsplit(" ", 1)[0] + "..."
-
-
-def _shorten(text: str, fits: Callable[[str], bool]) -> str:
-    """The longest beginning that fits, at a word where there is one, with dots to show that something is missing."""
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
@@ -166,4 +108,90 @@ def _shorten(text: str, fits: Callable[[str], bool]) -> str:
             low = middle
         else:
             high = middle - 1
-    return _at_a_word(text, max(low, 4))
+    return _at_a_word(text, low)
+
+
+def _choices(alerts: int) -> Iterator[tuple[int, int, int]]:
+    """Alerts, labels and characters of a summary to show, from what tells most to what fits best."""
+    for shown in range(alerts, 1, -1):
+        for labels in range(len(TELLING_LABELS), -1, -1):
+            yield shown, labels, _SUMMARY_LENGTHS[0]
+    for summary_length in _SUMMARY_LENGTHS:
+        for labels in range(len(TELLING_LABELS), -1, -1):
+            yield 1, labels, summary_length
+
+
+def _head(group: AlertGroup, now_ms: int) -> str:
+    counts = []
+    if group.firing_count:
+        counts.append(f"FIRING {group.firing_count}")
+    if group.resolved_count:
+        counts.append(f"RESOLVED {group.resolved_count}")
+    age = age_of(group.alerts, now_ms)
+    return ", ".join(counts) + (f" ({age})" if age else "")
+
+
+def _more(count: int) -> list[str]:
+    return [f"+{count} more"] if count > 0 else []
+
+
+def _line_of(alert: Alert) -> _Line:
+    return _Line(
+        firing=alert.firing,
+        name=_label(alert.labels, "alertname") or "alert",
+        told=tuple(_label(alert.labels, name) for name in TELLING_LABELS),
+        summary=_said(alert.annotations, "summary") or _said(alert.annotations, "description"),
+    )
+
+
+def _label(labels: Mapping[str, str], name: str) -> str:
+    return cut(clean(labels.get(name, "")[:_LONGEST_LOOKED_AT]), _LONGEST_LABEL)
+
+
+def _said(annotations: Mapping[str, str], name: str) -> str:
+    return clean(annotations.get(name, "")[:_LONGEST_LOOKED_AT])
+
+
+def _write(lines: Sequence[_Line], labels: int, summary_length: int) -> Iterator[str]:
+    """One line an alert; neighbours that would read the same become one."""
+    before: Sequence[_Line | None] = (None, *lines)
+    written = [_describe(line, above, labels, summary_length) for line, above in zip(lines, before, strict=False)]
+    for text, same in groupby(written):
+        count = len(list(same))
+        yield text if count == 1 else f"{text} x{count}"
+
+
+def _describe(line: _Line, above: _Line | None, labels: int, summary_length: int) -> str:
+    new = above is None or (above.name, above.firing) != (line.name, line.firing)
+    known = ("",) * len(TELLING_LABELS) if above is None or new else above.told
+    told = [value for value, shown in zip(line.told[:labels], known, strict=False) if value and value != shown]
+    summary = "" if above is not None and not new and above.summary == line.summary else line.summary
+    summary = _at_a_word(summary, summary_length)
+    name = [("" if line.firing else "ok ") + line.name] if new or not (told or summary) else []
+    text = " ".join([*name, *(["/".join(told)] if told else [])])
+    return ": ".join(part for part in (text, summary) if part)
+
+
+def cut(text: str, most: int) -> str:
+    """At most so many characters, and never a character without the marks that belong to it."""
+    if len(text) <= most:
+        return text
+    while most > 0 and _belongs(text[most]):
+        most -= 1
+    return text[:most]
+
+
+def _belongs(character: str) -> bool:
+    """Whether a character is part of the one before it: a mark, a joiner, a variation, a skin tone."""
+    return unicodedata.category(character) in ("Mn", "Mc", "Me") or "\U0001f3fb" <= character <= "\U0001f3ff"
+
+
+def _at_a_word(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    if most <= 3:
+        return ""
+    head = cut(text, most - 3)
+    blank = max(head.rfind(" "), head.rfind("\n"))
+    # A beginning without a blank near its end is one long word: better cut than gone.
+    return (head[:blank] if blank > len(head) // 2 else head) + "..."

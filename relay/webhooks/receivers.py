@@ -1,0 +1,186 @@
+"""Receivers: whom a webhook's alerts go to, and as what text. From what was told to what is handed to the core. Pure.
+
+Nobody outside chooses a number: what an alert's label or a generic body names must stand on the receiver's allow list.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from relay.domain.codes import MessageType, NumberReason
+from relay.domain.numbers import parse_number
+from relay.domain.secret import Secret
+from relay.sending.ports import Deduplication
+from relay.sending.requests import Submission
+from relay.settings import ReceiverSettings
+from relay.webhooks.alerts import Alert, AlertGroup, deduplication_key, name_parts
+from relay.webhooks.generic import FieldMapping, GenericMessage
+from relay.webhooks.rendering import Wish, clean_lines, render_alerts, shorten
+from relay.webhooks.templates import AlertTemplate, TemplateFailed
+
+DEDUPLICATION_MS = 600_000
+"""How long the same group is the same page: HA peers and retries come within it, repeats after it (SPEC section 8)."""
+
+_BETWEEN_NUMBERS = re.compile(r"[,;\n]")
+
+TemplateTrouble = Callable[[str], None]
+"""Told the cause when a template failed and the default text goes out."""
+
+
+class Receiver(Struct, frozen=True, kw_only=True):
+    """One receiver of the settings, compiled. ``allowed`` has the numbers that others may name, normalized."""
+
+    name: str
+    client: str
+    sender: str | None
+    recipients: tuple[str, ...]
+    recipients_label: str | None
+    allowed: frozenset[str]
+    template: AlertTemplate | None
+    wish: Wish
+    message_type: MessageType
+    resolved: bool
+    expires_ms: int
+    hmac_secret: Secret | None
+    mapping: FieldMapping
+
+
+class Pages(Struct, frozen=True):
+    """What one webhook comes to: a submission for each set of recipients, and how many alerts reach nobody."""
+
+    submissions: tuple[Submission, ...]
+    unaddressed: int = 0
+
+
+def make_receivers(settings: Iterable[ReceiverSettings]) -> dict[str, Receiver]:
+    """Compile the receivers of the settings, by name."""
+    return {receiver.name: _make_receiver(receiver) for receiver in settings}
+
+
+def _make_receiver(settings: ReceiverSettings) -> Receiver:
+    return Receiver(
+        name=settings.name,
+        client=settings.client,
+        sender=settings.sender,
+        recipients=settings.recipients,
+        recipients_label=settings.recipients_label,
+        allowed=frozenset(_normalize(number) for number in settings.recipients_allowed) - {""},
+        template=None if settings.template is None else AlertTemplate(settings.template),
+        wish=Wish(settings.max_segments, settings.on_non_gsm),
+        message_type=settings.message_type,
+        resolved=settings.resolved,
+        expires_ms=settings.expires_seconds * 1000,
+        hmac_secret=settings.hmac_secret,
+        mapping=FieldMapping(settings.fields),
+    )
+
+
+def page_alerts(receiver: Receiver, group: AlertGroup, now_ms: int, trouble: TemplateTrouble) -> Pages:
+    """Turn a group of alerts into what is sent: one text for those who get the same alerts.
+
+    Args:
+        receiver: whom it is for.
+        group: what was told.
+        now_ms: wall-clock milliseconds.
+        trouble: told when the receiver's template failed.
+
+    Returns:
+        No submission where there is nothing to tell: resolved alerts for who wants none of them.
+    """
+    alerts = group.alerts if receiver.resolved else tuple(alert for alert in group.alerts if alert.firing)
+    by_recipients: dict[tuple[str, ...], list[Alert]] = {}
+    for alert in alerts:
+        by_recipients.setdefault(_recipients_of(receiver, alert), []).append(alert)
+    unaddressed = len(by_recipients.pop((), ()))
+    return Pages(
+        tuple(
+            _page(receiver, replace(group, alerts=tuple(told)), recipients, now_ms, trouble)
+            for recipients, told in by_recipients.items()
+        ),
+        unaddressed,
+    )
+
+
+def page_message(receiver: Receiver, message: GenericMessage, body: bytes, now_ms: int) -> Pages:
+    """Turn a generic message into what is sent; the same body within the window is the same page.
+
+    Args:
+        receiver: whom it is for.
+        message: what the body says.
+        body: the body itself, which names the page where the body names no key of its own.
+        now_ms: wall-clock milliseconds.
+    """
+    recipients = receiver.recipients
+    if message.recipients is not None:
+        recipients = _allowed(receiver, message.recipients) or recipients
+    text = shorten(clean_lines(message.message), receiver.wish.fits)
+    if not recipients or not text:
+        return Pages((), unaddressed=1)
+    what = message.deduplication_key or hashlib.sha256(body).hexdigest()
+    submission = _submission(receiver, recipients, text, name_parts("generic", receiver.name, what), now_ms)
+    kind = message.message_type or receiver.message_type
+    return Pages(
+        (
+            replace(
+                submission,
+                sender=message.sender or receiver.sender,
+                message_type=kind,
+                words_only_warn=kind is MessageType.ALERT,
+                reference=message.reference or submission.reference,
+            ),
+        )
+    )
+
+
+def _page(
+    receiver: Receiver, group: AlertGroup, recipients: tuple[str, ...], now_ms: int, trouble: TemplateTrouble
+) -> Submission:
+    text = _write(receiver, group, now_ms, trouble)
+    return _submission(receiver, recipients, text, deduplication_key(receiver.name, group), now_ms)
+
+
+def _write(receiver: Receiver, group: AlertGroup, now_ms: int, trouble: TemplateTrouble) -> str:
+    if receiver.template is not None:
+        try:
+            return receiver.template.render(group, receiver.wish, now_ms)
+        except TemplateFailed as failure:
+            trouble(failure.cause)
+    return render_alerts(group, receiver.wish, now_ms)
+
+
+def _submission(receiver: Receiver, recipients: tuple[str, ...], text: str, key: bytes, now_ms: int) -> Submission:
+    return Submission(
+        recipients=recipients,
+        message=text,
+        sender=receiver.sender,
+        message_type=receiver.message_type,
+        reference=receiver.name,
+        on_non_gsm=receiver.wish.folding,
+        expires_at=now_ms + receiver.expires_ms,
+        words_only_warn=receiver.message_type is MessageType.ALERT,
+        deduplication=Deduplication(key, DEDUPLICATION_MS),
+    )
+
+
+def _recipients_of(receiver: Receiver, alert: Alert) -> tuple[str, ...]:
+    """Whom an alert goes to: those its label names and who may be named, else the receiver's own recipients."""
+    if receiver.recipients_label is None:
+        return receiver.recipients
+    named = _BETWEEN_NUMBERS.split(alert.labels.get(receiver.recipients_label, ""))
+    return _allowed(receiver, named) or receiver.recipients
+
+
+def _allowed(receiver: Receiver, named: Sequence[str]) -> tuple[str, ...]:
+    numbers = (_normalize(number) for number in named)
+    return tuple(dict.fromkeys(number for number in numbers if number in receiver.allowed))
+
+
+def _normalize(text: str) -> str:
+    """One form of a number however it is written; a foreign one keeps its plus, so that the core knows it for one."""
+    number = parse_number(text, allow_foreign=True)
+    if isinstance(number, NumberReason):
+        return ""
+    return number if number.startswith("234") else f"+{number}"
