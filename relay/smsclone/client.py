@@ -84,9 +84,11 @@ class SmscloneClient:
         exchange = await self._transport.exchange(self._queries.balance(), loop.time() + timeout_seconds)
         if exchange.status is None:
             return BalanceResult(None, exchange.cause.value)
+        if 300 <= exchange.status < 400:
+            return BalanceResult(None, "redirect")
         balance = parse_balance(exchange.body)
         if isinstance(balance, str):
-            return BalanceResult(balance)
+            return BalanceResult(balance) if exchange.status == 200 else BalanceResult(None, "http_status")
         if isinstance(balance, Answer):
             known = rejection_of(balance.code)
             return BalanceResult(None, "rejected", Rejection(known.kind, balance.code, known.description))
@@ -96,7 +98,8 @@ class SmscloneClient:
         known = rejection_of(answer.code)
         too_many = known.kind is RejectionKind.TOO_MANY_RECIPIENTS and "records_on_rejection" not in answer.warnings
         if too_many and len(request.numbers) > 1:
-            self._learned = (max(len(request.numbers) // 2, 1), self._monotonic() + _LEARNED_SECONDS)
+            most = min(self._most_now(), len(request.numbers) // 2)
+            self._learned = (most, self._monotonic() + _LEARNED_SECONDS)
         outcome = Outcome(
             code=Code.UPSTREAM_REJECTED, upstream=UpstreamRecord(answer.code, description=known.description)
         )

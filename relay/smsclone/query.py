@@ -25,7 +25,7 @@ class Queries:
     def __init__(self, base_url: str, username: str, password: str) -> None:
         self.credentials = (username, password)
         """What must not come back to anybody in words of the upstream."""
-        prefix = urlsplit(base_url).path.rstrip("/")
+        prefix = quote(urlsplit(base_url).path.rstrip("/"), safe="/%")
         self._credentials = f"?username={_encode(username)}&password={_encode(password)}"
         self._prefix = prefix
 

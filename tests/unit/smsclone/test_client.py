@@ -1,0 +1,250 @@
+"""What a call's exchange becomes: an outcome for every number, whatever came back."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from relay.domain.codes import Code, Route, Status
+from relay.sending.ports import MessageTooLongEncoded, RejectionKind, SendOutcome, SendRequest, SendResult
+from relay.smsclone.client import SmscloneClient
+from relay.smsclone.inprocess import InProcessTransport
+from relay.smsclone.query import Queries
+from relay.smsclone.transport import Cause, Exchange
+
+ADA = "2348012345678"
+BOLA = "2348098765432"
+ACCEPTED = b"TG00-MESSAGE PROCESSED:"
+SENT_TO_ADA = ACCEPTED + b"0000|2348012345678|9967534522177818556581618|SENT|MESSAGE SENT TO PROVIDER"
+REQUEST = SendRequest("Kanu", "Your code is 4711", (ADA, BOLA), Route.DND)
+QUERIES = Queries("https://sms.example", "kanu-account", "p4ssword")
+
+
+class Scripted:
+    """Gives one exchange, and remembers what was asked."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange_given = exchange
+        self.asked: list[tuple[bytes, float]] = []
+
+    async def exchange(self, target: bytes, deadline: float) -> Exchange:
+        self.asked.append((target, deadline))
+        return self.exchange_given
+
+
+class Watch:
+    """A clock that goes forward when told."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def client_over(exchange: Exchange, *, most: int = 100, watch: Callable[[], float] | None = None) -> SmscloneClient:
+    return SmscloneClient(QUERIES, Scripted(exchange), most_recipients=most, monotonic=watch or Watch())
+
+
+def answered(body: bytes, status: int = 200) -> Exchange:
+    return Exchange(wrote=True, cause=Cause.ANSWERED, status=status, body=body)
+
+
+async def send(exchange: Exchange, request: SendRequest = REQUEST) -> SendResult:
+    return await client_over(exchange).send(request, 5.0)
+
+
+def codes(result: SendResult) -> list[Code]:
+    return [outcome.code for outcome in result.outcomes]
+
+
+# --- sends ------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_accepted_batch_gives_each_number_what_its_record_says() -> None:
+    result = await send(answered(SENT_TO_ADA + b",3333|08098765432|1|DND_REJECTED|DND_REJECTED_NUMBER"))
+    assert (result.outcome, result.cause, result.warnings) == (SendOutcome.ACCEPTED, "answered", ())
+    assert codes(result) == [Code.SENT, Code.DND_REJECTED]
+    assert result.outcomes[0].upstream is not None
+    assert result.outcomes[0].upstream.message_id == "9967534522177818556581618"
+
+
+async def test_a_number_that_the_answer_leaves_out_is_unknown() -> None:
+    assert codes(await send(answered(SENT_TO_ADA))) == [Code.SENT, Code.MISSING_IN_ANSWER]
+
+
+async def test_the_call_is_made_once_with_the_deadline_of_the_loops_clock() -> None:
+    transport = Scripted(answered(SENT_TO_ADA))
+    client = SmscloneClient(QUERIES, transport, most_recipients=100, monotonic=Watch())
+    before = asyncio.get_running_loop().time()
+    await client.send(REQUEST, 5.0)
+    [(target, deadline)] = transport.asked
+    assert target == QUERIES.send(Route.DND, "Kanu", (ADA, BOLA), "Your code is 4711")
+    assert before + 5.0 <= deadline <= asyncio.get_running_loop().time() + 5.0
+
+
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.ANSWERED])
+async def test_an_exchange_without_an_answer_is_unknown_if_a_byte_left_and_not_sent_otherwise(cause: Cause) -> None:
+    left = await send(Exchange(wrote=True, cause=cause))
+    assert (left.outcome, left.cause, codes(left)) == (SendOutcome.UNKNOWN, cause.value, [Code.NO_ANSWER] * 2)
+    stayed = await send(Exchange(wrote=False, cause=cause))
+    assert stayed.outcome is SendOutcome.NOT_SENT
+    assert {outcome.status for outcome in stayed.outcomes} == {Status.NOT_SENT}
+    assert codes(stayed) == [Code.UPSTREAM_UNREACHABLE] * 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 399])
+async def test_a_redirect_is_unknown_whatever_its_body_says(status: int) -> None:
+    result = await send(answered(SENT_TO_ADA, status))
+    assert (result.outcome, result.cause, codes(result)) == (
+        SendOutcome.UNKNOWN,
+        "redirect",
+        [Code.UNREADABLE_ANSWER] * 2,
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>TG00</html>", b"Too Many Attempts.", b'{"responseCode":"TG00","mess', b"OK"]
+)
+@pytest.mark.parametrize("status", [200, 204, 429, 503])
+async def test_a_body_that_is_no_answer_is_unknown(body: bytes, status: int) -> None:
+    result = await send(answered(body, status))
+    assert (result.outcome, result.cause, codes(result)) == (
+        SendOutcome.UNKNOWN,
+        "unreadable",
+        [Code.UNREADABLE_ANSWER] * 2,
+    )
+
+
+async def test_under_another_status_the_body_decides_with_a_warning() -> None:
+    result = await send(answered(SENT_TO_ADA, 500))
+    assert (codes(result)[0], result.warnings) == (Code.SENT, ("http_status",))
+    assert (await send(answered(b"TG17", 402))).warnings == ("http_status",)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("TG11", RejectionKind.CREDENTIALS),
+        ("TG14", RejectionKind.CONTRACT),
+        ("TG17", RejectionKind.NO_BALANCE),
+        ("TG18", RejectionKind.BLOCKED_SENDER),
+        ("TG19", RejectionKind.BLOCKED_WORDS),
+        ("TG20", RejectionKind.TOO_MANY_RECIPIENTS),
+        ("TG42", RejectionKind.CONTRACT),
+    ],
+)
+async def test_a_rejection_sends_nothing_to_any_number_and_says_which_kind_it_is(
+    code: str, kind: RejectionKind
+) -> None:
+    result = await send(answered(f"{code}-p4ssword of kanu-account".encode()))
+    assert (result.outcome, result.cause) == (SendOutcome.REJECTED, "rejected")
+    assert result.rejection is not None
+    assert (result.rejection.kind, result.rejection.code) == (kind, code)
+    assert codes(result) == [Code.UPSTREAM_REJECTED] * 2
+    assert {outcome.status for outcome in result.outcomes} == {Status.NOT_SENT}
+    assert result.too_many == (code == "TG20")
+    assert "p4ssword" not in repr(result)
+
+
+async def test_an_echoed_query_is_not_kept() -> None:
+    echo = b"0000|2348012345678|1|SENT|?username=kanu-account&password=p4ssword&recipient=2348098765432&message=Your"
+    outcome = (await send(answered(ACCEPTED + echo))).outcomes[0]
+    assert outcome.upstream is not None
+    assert (outcome.code, outcome.upstream.description) == (Code.SENT, None)
+
+
+# --- TG20 -------------------------------------------------------------------------------------------------------------
+
+
+def chunk_sizes(client: SmscloneClient) -> list[int]:
+    numbers = [f"2348{n:09}" for n in range(100)]
+    return [len(chunk) for chunk in client.chunk("Kanu", "Hi", Route.NORMAL, numbers)]
+
+
+def request_to(count: int) -> SendRequest:
+    return SendRequest("Kanu", "Hi", tuple(f"2348{n:09}" for n in range(count)), Route.NORMAL)
+
+
+async def test_tg20_halves_what_later_chunks_hold_for_an_hour() -> None:
+    watch = Watch()
+    client = client_over(answered(b"TG20"), watch=watch)
+    await client.send(request_to(100), 5.0)
+    assert chunk_sizes(client) == [50, 50]
+    watch.seconds += 3_599
+    assert chunk_sizes(client) == [50, 50]
+    watch.seconds += 1
+    assert chunk_sizes(client) == [100]
+
+
+async def test_the_answer_to_a_larger_chunk_that_was_already_out_does_not_raise_what_was_learned() -> None:
+    client = client_over(answered(b"TG20"))
+    await client.send(request_to(50), 5.0)
+    await client.send(request_to(100), 5.0)
+    assert chunk_sizes(client) == [25, 25, 25, 25]
+
+
+async def test_tg20_for_one_number_teaches_nothing() -> None:
+    client = client_over(answered(b"TG20"))
+    await client.send(request_to(1), 5.0)
+    assert chunk_sizes(client) == [100]
+
+
+@pytest.mark.parametrize("body", [b"TG20-X:0000|2348012345678|1|SENT|X", b"TG20 0000|2348012345678|1|SENT"])
+async def test_tg20_with_records_is_no_leave_to_halve_and_teaches_nothing(body: bytes) -> None:
+    client = client_over(answered(body))
+    assert not (await client.send(request_to(100), 5.0)).too_many
+    assert chunk_sizes(client) == [100]
+
+
+async def test_a_learned_limit_never_exceeds_the_settings() -> None:
+    client = client_over(answered(b"TG20"), most=30)
+    await client.send(request_to(100), 5.0)
+    assert chunk_sizes(client) == [30, 30, 30, 10]
+
+
+def test_a_text_without_room_for_a_recipient_is_refused_at_6000_bytes() -> None:
+    with pytest.raises(MessageTooLongEncoded):
+        client_over(answered(b"")).chunk("Kanu", "\U0001f600" * 500, Route.NORMAL, [ADA])
+
+
+# --- balance ----------------------------------------------------------------------------------------------------------
+
+
+async def test_units_come_back_as_they_were_written() -> None:
+    assert (await client_over(answered(b" 1,256.210\r\n")).balance(5.0)).units == "1256.210"
+
+
+@pytest.mark.parametrize(
+    ("exchange", "cause"),
+    [
+        (Exchange(wrote=True, cause=Cause.TIMEOUT), "timeout"),
+        (Exchange(wrote=False, cause=Cause.REFUSED), "refused"),
+        (answered(b"<html>"), "unreadable"),
+        (answered(SENT_TO_ADA), "unreadable"),
+        (answered(b"256.21", 302), "redirect"),
+        (answered(b"0", 503), "http_status"),
+    ],
+)
+async def test_units_that_cannot_be_read_have_a_cause_and_no_number(exchange: Exchange, cause: str) -> None:
+    balance = await client_over(exchange).balance(5.0)
+    assert (balance.units, balance.cause, balance.rejection) == (None, cause, None)
+
+
+async def test_a_rejected_balance_call_says_which_kind() -> None:
+    balance = await client_over(answered(b"TG11-Invalid")).balance(5.0)
+    assert (balance.units, balance.cause) == (None, "rejected")
+    assert balance.rejection is not None
+    assert balance.rejection.kind is RejectionKind.CREDENTIALS
+
+
+async def test_the_stand_in_in_the_process_answers_like_a_wire() -> None:
+    asked: list[bytes] = []
+
+    def answer(target: bytes) -> tuple[int, bytes]:
+        asked.append(target)
+        return 200, SENT_TO_ADA
+
+    client = SmscloneClient(QUERIES, InProcessTransport(answer), most_recipients=100, monotonic=Watch())
+    assert codes(await client.send(REQUEST, 5.0))[0] is Code.SENT
+    assert asked == [QUERIES.send(Route.DND, "Kanu", (ADA, BOLA), "Your code is 4711")]
