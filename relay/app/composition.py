@@ -1,5 +1,7 @@
 """Which concrete things make a relay, and in which order they open and close."""
 
+import os
+from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
 from relay import __version__
@@ -22,6 +24,7 @@ from relay.journal.opening import open_journal
 from relay.observability.logs import Log
 from relay.observability.metrics import Metrics
 from relay.observability.recorder import Recorder
+from relay.observability.tracing import TracedApplication, open_tracing
 from relay.sending.dispatcher import Dispatcher
 from relay.sending.events import Drained
 from relay.sending.operations import Operator
@@ -29,6 +32,9 @@ from relay.sending.ports import Journal, JournalUnavailable
 from relay.sending.prepare import Rules
 from relay.sending.upkeep import Upkeep
 from relay.settings import Settings, client_policies, list_secrets
+from relay.webhooks.credentials import Doorman
+from relay.webhooks.front import Webhooks
+from relay.webhooks.receivers import Receiver, make_receivers
 
 
 class Relay:
@@ -48,12 +54,15 @@ class Relay:
         self.word_state = "ok"
         self.log = Log(settings.log.level.value, log_stream, list_secrets(settings))
         self.metrics = Metrics(version=__version__)
-        self.recorder = Recorder(self.metrics, self.log.logger)
+        self.tracing = open_tracing(os.environ, __version__, self.log.logger)
+        self.recorder = Recorder(self.metrics, self.log.logger, self.tracing)
         self._clock = SystemClock()
         self._ids = Uuid7Ids()
         self._rules = make_rules(settings, WordMatcher(self.words))
+        self._follow_categories(entry.category for entry in self.words)
         self._clients: dict[str, Client] = {}
         self._keys = KeyRing(())
+        self._receivers: Mapping[str, Receiver] = {}
         self.follow(settings)
         self._journal: Journal = open_journal(settings.journal.url, clock=self._clock)
 
@@ -99,8 +108,9 @@ class Relay:
         return await self.dispatcher.drain()
 
     async def close(self) -> None:
-        """Say goodbye to the journal."""
+        """Say goodbye to the journal; write what is left of the traces."""
         await self._journal.close()
+        self.tracing.close()
 
     def follow(self, settings: Settings) -> None:
         """Take up the clients of these settings: keys, policies, series."""
@@ -116,12 +126,15 @@ class Relay:
             for client in settings.clients
             for key in client.keys
         )
+        self._receivers = make_receivers(settings.receivers)
         self.metrics.clients.follow(self._clients)
+        self.log.redactor.know(list_secrets(settings))
 
     def use_words(self, matcher: WordMatcher) -> None:
         """Take up other word lists."""
         self._rules = make_rules(self.settings, matcher)
         self.word_state = "ok"
+        self._follow_categories(matcher.categories)
 
     def _make_dispatcher(self, hash_key: bytes) -> Dispatcher:
         settings = self.settings
@@ -154,17 +167,30 @@ class Relay:
             clients=lambda: self._clients,
             allow_foreign=self.settings.sending.allow_foreign_numbers,
         )
-        return build_application(
+        gate = Gate(lambda: self._keys, lambda: self._clients, self._clock)
+        webhooks = Webhooks(
+            lambda: self._receivers,
+            Doorman(gate, lambda: self._clients, self._clock),
+            self.dispatcher,
+            self.recorder,
+            self._clock,
+        )
+        application = build_application(
             Surroundings(events=self.recorder, recorder=self.recorder, clock=self._clock, ids=self._ids),
             sending=self.dispatcher,
             operations=operator,
-            gate=Gate(lambda: self._keys, lambda: self._clients, self._clock),
+            gate=gate,
             metrics=self.metrics,
             word_lists=lambda: self.word_state,
             pages=Pages(
                 metrics=listen.metrics_port is None, openapi=listen.openapi, docs=listen.docs and listen.openapi
             ),
+            more=webhooks.routes(),
         )
+        return TracedApplication(application, self.tracing)
+
+    def _follow_categories(self, names: Iterable[str]) -> None:
+        self.metrics.sending.follow_categories(dict.fromkeys(names))
 
     def _current_rules(self) -> Rules:
         return self._rules

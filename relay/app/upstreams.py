@@ -1,6 +1,5 @@
 """The two lines: smsclone with its transport, and the in-process stand-in for sandbox clients."""
 
-import ssl
 from decimal import Decimal
 
 from relay.app.policies import reserved_slots
@@ -16,11 +15,14 @@ from relay.settings import Settings
 from relay.smsclone.client import SmscloneClient
 from relay.smsclone.inprocess import InProcessTransport
 from relay.smsclone.query import Queries
+from relay.smsclone.tls import make_tls_context
 from relay.smsclone.transport import BilledGetTransport
 
 _STANDIN_URL = "https://standin.invalid"
 _STANDIN_ACCOUNT = "standin"
 _STANDIN_UNITS = Decimal(1_000_000)
+_BALANCE_CALLS = 2
+"""Places for balance calls beside the sends': a poll never waits for a campaign."""
 
 
 def make_line(settings: Settings, clock: Clock, events: Events) -> Line:
@@ -33,7 +35,10 @@ def make_line(settings: Settings, clock: Clock, events: Events) -> Line:
     transport = BilledGetTransport(
         smsclone.base_url,
         connect_timeout_seconds=smsclone.connect_timeout_seconds,
-        tls=ssl.create_default_context(cafile=smsclone.ca_file),
+        tls=make_tls_context(smsclone.ca_file),
+        keepalive_seconds=smsclone.keepalive_seconds,
+        max_connections=smsclone.max_connections + _BALANCE_CALLS,
+        proxy=smsclone.proxy,
     )
     username, password = smsclone.username or Secret(""), smsclone.password or Secret("")
     client = SmscloneClient(

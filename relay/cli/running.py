@@ -10,7 +10,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from relay.cli.console import CommandError, ExitStatus, console, error_console
-from relay.settings import Settings, SettingsError, load_settings
+from relay.settings import Settings, SettingsError, load_settings, require_credentials
 
 keys_app = App(name="keys", help="API keys of calling services.")
 
@@ -23,10 +23,12 @@ def running_commands(app: App) -> None:
     app.command(keys_app)
 
 
-def _settings() -> Settings:
-    """Load the settings, or print every error and stop."""
+def _settings(*, serving: bool = False) -> Settings:
+    """Load the settings, or print every error and stop; ``serving`` needs an account at smsclone too."""
     try:
-        return load_settings(os.environ)
+        settings = load_settings(os.environ)
+        if serving:
+            require_credentials(settings)
     except SettingsError as failure:
         for error in failure.errors:
             error_console.print(f"[bold red]{error.path}[/] {error.message}", soft_wrap=True)
@@ -34,6 +36,7 @@ def _settings() -> Settings:
         raise CommandError(
             f"{count} setting(s) are wrong.", "Mend them all and start again.", ExitStatus.USAGE
         ) from None
+    return settings
 
 
 def serve() -> int:
@@ -43,7 +46,7 @@ def serve() -> int:
     """
     from relay.app import StartError, run
 
-    settings = _settings()
+    settings = _settings(serving=True)
     try:
         run(settings)
     except StartError as failure:

@@ -72,6 +72,11 @@ class WordMatcher:
         self._forms = tuple(forms.values())
         self._automaton = AhoCorasick((f" {pattern} " for pattern in forms), store_patterns=False)
 
+    @property
+    def categories(self) -> frozenset[str]:
+        """The categories of its entries."""
+        return frozenset(entry.category for entry in self._entries)
+
     def find(
         self, text: str, *, field: Field, message_type: MessageType, exceptions: frozenset[str] = frozenset()
     ) -> list[Found]:
