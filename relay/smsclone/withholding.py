@@ -8,7 +8,7 @@ import re
 from urllib.parse import quote, quote_plus
 
 from relay.domain.notification import UpstreamRecord
-from relay.smsclone.codes import DOCUMENTED_DESCRIPTIONS
+from relay.smsclone.codes import DOCUMENTED_DESCRIPTIONS, RECORDS
 
 LONGEST_DESCRIPTION = 200
 _CODE = re.compile(r"[A-Za-z0-9]{1,8}", re.ASCII)
@@ -16,6 +16,7 @@ _WORD = re.compile(r"[A-Za-z0-9_ -]{1,32}", re.ASCII)
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _DIGITS = re.compile(r"[0-9](?:[ .()-]{0,2}[0-9]){8,}", re.ASCII)
 _PHONE_NUMBER = re.compile(r"(?:234|0)[0-9]{10}", re.ASCII)
+_SHORTEST_HIDDEN_IN_ID = 6
 _SHORTEST_OPAQUE_ID = 20
 """Ids of 25 digits are documented; somewhere in them anything can stand by chance."""
 _NATIONAL_DIGITS = 10
@@ -44,9 +45,11 @@ class Withholding:
         Args:
             recipient: the number that the record is about; only this one may stand in its description.
         """
+        known = RECORDS.get(code)
+        documented = known is not None and word is not None and word.upper() == known.word
         return UpstreamRecord(
-            code if _CODE.fullmatch(code) and not self._hides(code) else "",
-            word if word and _WORD.fullmatch(word) and not self._leaks(word, recipient) else None,
+            code if known is not None or (_CODE.fullmatch(code) and not self._hides(code)) else "",
+            word if word and (documented or (_WORD.fullmatch(word) and not self._leaks(word, recipient))) else None,
             self._description(description, recipient),
             message_id if message_id and self._harmless_id(message_id) else None,
         )
@@ -61,7 +64,7 @@ class Withholding:
         return clean[:LONGEST_DESCRIPTION]
 
     def _harmless_id(self, text: str) -> bool:
-        if _MESSAGE_ID.fullmatch(text) is None or self._hides(text):
+        if _MESSAGE_ID.fullmatch(text) is None or self._hides(text, shortest=_SHORTEST_HIDDEN_IN_ID):
             return False
         return len(text) >= _SHORTEST_OPAQUE_ID or _PHONE_NUMBER.search(text) is None
 
@@ -70,9 +73,9 @@ class Withholding:
         numbers = ("".join(filter(str.isdecimal, run)) for run in _DIGITS.findall(text))
         return self._hides(text) or any(not own or not number.endswith(own) for number in numbers)
 
-    def _hides(self, text: str) -> bool:
+    def _hides(self, text: str, *, shortest: int = 1) -> bool:
         folded = text.casefold()
-        return any(hidden in folded for hidden in self._hidden)
+        return any(len(hidden) >= shortest and hidden in folded for hidden in self._hidden)
 
     def _echoes(self, text: str) -> bool:
         """Whether a piece of the message stands in the text."""

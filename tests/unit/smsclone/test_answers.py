@@ -292,6 +292,12 @@ def test_a_documented_description_is_kept_whatever_the_account_is_called(descrip
     assert record.description == description
 
 
+@pytest.mark.parametrize("message", ["1", "E", "SENT", "0000", "99"])
+def test_a_short_message_does_not_take_code_word_and_id_away(message: str) -> None:
+    record = Withholding(("u", "p"), message).keep("0000", "SENT", "MESSAGE SENT TO PROVIDER", "9967534522", ADA)
+    assert (record.code, record.status, record.message_id) == ("0000", "SENT", "9967534522")
+
+
 def test_everything_kept_of_a_record_is_short() -> None:
     record = Record("0" * 500, ADA, "9" * 5_000, "W" * 5_000, "d " * 5_000)
     upstream = record_outcome(record, ADA, HIDING)[0].upstream
