@@ -112,12 +112,15 @@ class Recorder:
         """Log that a receiver's template failed and the default text goes out; ``cause`` is a class of exception."""
         self._logger.warning("template.failed", receiver=receiver, cause=cause)
 
-    def record_callback(self, *, notification_id: str, client: str, outcome: CallbackOutcome, attempt: int) -> None:
-        """Count and log one delivery of a result."""
+    def record_callback(
+        self, *, notification_id: str, client: str, outcome: CallbackOutcome, attempt: int, cause: str = ""
+    ) -> None:
+        """Count and log one delivery of a result; ``cause`` is the answer's status, or a word for why there is none."""
         self._metrics.front.count_callback(outcome)
         delivered = outcome is CallbackOutcome.DELIVERED
         log = self._logger.info if delivered else self._logger.warning
-        log("callback.finished", notification_id=notification_id, client=client, outcome=outcome, attempt=attempt)
+        fields = {"notification_id": notification_id, "client": client, "outcome": outcome}
+        log("callback.finished", **fields, attempt=attempt, cause=cause)
 
     # --- the process ----------------------------------------------------------------------------------------------
 
