@@ -17,6 +17,7 @@ from relay.domain.secret import Secret
 from relay.journal.schema import HEAD
 from relay.sending.ports import JournalUnavailable
 
+MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_265_676_017
 """The advisory lock under which a PostgreSQL database is migrated."""
 
@@ -98,6 +99,6 @@ def _read_versions(connection: Connection) -> tuple[str | None, str]:
 def migrate(connection: Connection) -> None:
     """Run what is missing, in the transaction that the connection is in."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -7,11 +7,6 @@ _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
 
 
-def is_local(url: Secret | str) -> bool:
-    """Whether a URL means SQLite, which serves one process only."""
-    return _reveal(url).startswith(_SQLITE)
-
-
 def open_journal(url: Secret | str, *, clock: Clock, migrate: bool = True) -> Journal:
     """Make the journal that a URL means; it is not opened yet.
 
@@ -24,10 +19,11 @@ def open_journal(url: Secret | str, *, clock: Clock, migrate: bool = True) -> Jo
         ValueError: neither of them; the text does not repeat the URL, which may hold a password.
     """
     text = _reveal(url)
-    if text.startswith(_SQLITE) and len(text) > len(_SQLITE):
+    path = text.removeprefix(_SQLITE) if text.startswith(_SQLITE) else ""
+    if path and path != ":memory:":  # which would forget everything
         from relay.journal.sqlite import SqliteJournal
 
-        return SqliteJournal(text.removeprefix(_SQLITE), clock=clock)
+        return SqliteJournal(path, clock=clock)
     if text.startswith(_POSTGRES):
         from relay.journal.postgres import PostgresJournal
 

@@ -69,11 +69,10 @@ _WRITE_OUTCOMES = Statement(
     .values(outcomes=bindparam("new_outcomes"))
     .where(calls.c.notification_id == bindparam("of"), calls.c.ordinal == bindparam("nr"))
 )
-_OPEN = Statement(
-    select(_n.id)
-    .where(or_(_n.state == word("queued"), _n.state == word("owned")))
-    .limit(literal_column(str(AT_A_TIME)))
-)
+_OPEN = [
+    Statement(select(_n.id).where(_n.state == word(state)).limit(literal_column(str(AT_A_TIME))))
+    for state in ("queued", "owned")
+]
 
 
 def purge_some(before: int, now: int) -> Work[int]:
@@ -148,9 +147,9 @@ def restore_some(now: int) -> Work[tuple[int, int]]:
     Returns:
         How many notifications ended, and how many calls were turned.
     """
-    [found] = yield [(_OPEN, {})]
+    found = yield [(statement, {}) for statement in _OPEN]
     turned = 0
-    ids: Sequence[str] = [row[0] for row in found.rows]
+    ids: Sequence[str] = [row[0] for result in found for row in result.rows]
     for kept in (yield from load(ids, lock=True)).values():
         turned += sum(1 for call in kept.stored.calls if call.state is not CallState.DONE)
         yield from close_open_calls(kept, UNKNOWN_INTERRUPTED, now)

@@ -4,7 +4,8 @@ Whether a failed transaction is there is never guessed: it is not, unless the co
 is in doubt, and said so.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeVar, cast
@@ -101,6 +102,7 @@ class Sessions:
         self._connections = connections
         self._pool: psycopg_pool.AsyncConnectionPool[Connection] | None = None
         self._lock = 0
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def open(self, process: str) -> None:
         """Connect; ``process`` names the lock that this process's transactions share (see :meth:`write`)."""
@@ -123,6 +125,8 @@ class Sessions:
 
     async def close(self) -> None:
         """Release every connection."""
+        if self._running:
+            await asyncio.wait(self._running)
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
@@ -130,7 +134,7 @@ class Sessions:
     async def read(self, work: Callable[[], Work[T]]) -> T:
         """Run work that only reads, on one consistent view."""
         try:
-            return await self._run(work, [(_READ, {})])
+            return await self._keep(self._run(work, [(_READ, {})]))
         except InDoubt as doubt:  # the end of a look is of no interest
             return cast("T", doubt.value)
 
@@ -148,7 +152,19 @@ class Sessions:
         begin: list[Begin] = [(_WRITE, {})]
         if shares or waits:
             begin.append((_LOCK if waits else _SHARE_LOCK, {"lock": self._lock}))
-        return await self._run(work, begin)
+        return await self._keep(self._run(work, begin))
+
+    async def _keep(self, running: Coroutine[Any, Any, T]) -> T:
+        """Let a transaction end in peace, even if whoever waits for it is cancelled."""
+        task = asyncio.create_task(running)
+        self._running.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has it, or is gone
 
     async def _run(self, work: Callable[[], Work[T]], begin: Sequence[Begin]) -> T:
         try:

@@ -4,6 +4,7 @@ SQLite before 3.51.3 can corrupt a WAL that several connections use, and a secon
 a lock file next to the database lets only one process in, and whoever holds it knows that every other owner is dead.
 """
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -59,8 +60,9 @@ class SqliteJournal(StoredJournal):
             raise
         self._writer = writer
         self._begin()
-        os.pwrite(self._lock, b"relay\n", 0)
         await self._write(lambda: control.register_alone(self._process))
+        with contextlib.suppress(OSError):  # a full disk will be told by whoever writes something that matters
+            os.pwrite(self._lock, b"relay\n", 0)
 
     async def close(self) -> None:
         """See ``Journal.close``."""
@@ -95,6 +97,8 @@ class SqliteJournal(StoredJournal):
 
     def _connect(self) -> sqlite3.Connection:
         """Open the database; runs in the writer's thread."""
+        with contextlib.suppress(OSError):  # SQLite says what is wrong
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it holds numbers and texts
         connection = sqlite3.connect(
             self._path, isolation_level=None, timeout=self._busy_timeout_seconds, cached_statements=256
         )

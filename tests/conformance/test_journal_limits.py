@@ -252,6 +252,18 @@ async def test_a_list_is_judged_in_its_order(journal: Journal) -> None:
     assert [type(result) for result in results] == [Claimed, QuotaExhausted, Claimed, QuotaExhausted]
 
 
+async def test_a_client_whose_day_is_full_costs_another_in_the_same_list_nothing(journal: Journal) -> None:
+    await accept(journal, limited(1, limit=10))
+    await accept(journal, limited(1, limit=1, client="monitoring"))
+
+    results = await journal.claim([limited(5, limit=10), limited(1, limit=1, client="monitoring")])
+    assert [type(result) for result in results] == [Claimed, QuotaExhausted]
+
+    await accept(journal, limited(4, limit=10))
+    [full] = await journal.claim([limited(1, limit=10)])
+    assert full == QuotaExhausted(used=10)
+
+
 async def test_a_changed_limit_holds_at_once(journal: Journal) -> None:
     await accept(journal, limited(6, limit=100))
 

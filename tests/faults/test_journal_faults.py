@@ -93,6 +93,16 @@ asyncio.run(main())
         path.unlink()
 
 
+async def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
+    journal = make_journal(tmp_path / "relay.db")
+    await journal.open()
+    await accept(journal, make_claim())
+
+    assert {file.stat().st_mode & 0o077 for file in tmp_path.iterdir()} == {0}
+    assert {file.name for file in tmp_path.iterdir()} > {"relay.db", "relay.db-wal", "relay.db.lock"}
+    await journal.close()
+
+
 async def test_a_file_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     assert await refusal(make_journal(tmp_path / "missing" / "relay.db")) == "cannot_open"
     (tmp_path / "relay.db").mkdir()

@@ -267,6 +267,22 @@ async def test_connections_that_died_while_idle_are_replaced_and_nobody_notices(
     assert [type(result) for [result] in results] == [Claimed] * 20
 
 
+async def test_whoever_is_cancelled_while_waiting_breaks_no_connection(shared_store: Store) -> None:
+    journal = await shared_store.open()
+    claims = [make_queued() for _ in range(30)]
+    for claim in claims:
+        await accept(journal, claim)
+    for turn in range(30):
+        looks = [asyncio.ensure_future(look) for look in (journal.queue_depth(NOON), journal.heartbeat())]
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        for look in looks:
+            look.cancel()
+
+    assert (await journal.queue_depth(NOON)).queued == 30
+    assert shared_store.query("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == [(0,)]
+
+
 async def test_a_server_that_is_not_there_stops_the_start(postgres_server: PostgresServer) -> None:
     missing = f"postgresql://relay:canary-password@127.0.0.1:1/{'x' * 8}"
 
