@@ -14,7 +14,7 @@ def problems() -> str:
     """HTTP status, code and remedy of every problem."""
     rows = sorted(PROBLEMS.items(), key=lambda item: (item[1].status, item[0].value))
     lines = ["| HTTP | `code` | what to do | `retry_safe` |", "| --- | --- | --- | --- |"]
-    safe = {True: "true", False: "false", None: "–"}
+    safe = {True: "true", False: "false", None: "-"}
     lines += [f"| {kind.status} | `{code.value}` | {kind.remedy} | {safe[kind.retry_safe]} |" for code, kind in rows]
     return "\n".join(lines)
 
@@ -37,7 +37,7 @@ def render(readme: str) -> str:
     for name, make in SECTIONS.items():
         pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
         block = f"<!-- {name} -->\n{make()}\n<!-- /{name} -->"
-        readme = pattern.sub(lambda _, block=block: block, readme)
+        readme = pattern.sub(block.replace("\\", "\\\\"), readme)
     return readme
 
 

@@ -17,7 +17,7 @@ from relay.app.policies import (
 from relay.app.upstreams import make_line, make_sandbox_line
 from relay.domain.blocked_words import WordMatcher
 from relay.domain.clients import Client
-from relay.http.application import Pages, Surroundings, build_application
+from relay.http.application import Pages, Surroundings, build_application, build_metrics_application
 from relay.http.auth import Gate, KeyEntry, KeyRing
 from relay.http.exchange import AsgiApplication
 from relay.journal.opening import open_journal
@@ -103,6 +103,11 @@ class Relay:
         except JournalUnavailable as failure:
             raise _unusable(failure) from None
 
+    @property
+    def metrics_application(self) -> AsgiApplication:
+        """What the listener for metrics alone calls."""
+        return build_metrics_application(self._surroundings(), self.metrics)
+
     async def drain(self) -> Drained:
         """Refuse what is new, let what is out finish and be recorded."""
         return await self.dispatcher.drain()
@@ -176,7 +181,7 @@ class Relay:
             self._clock,
         )
         application = build_application(
-            Surroundings(events=self.recorder, recorder=self.recorder, clock=self._clock, ids=self._ids),
+            self._surroundings(),
             sending=self.dispatcher,
             operations=operator,
             gate=gate,
@@ -188,6 +193,9 @@ class Relay:
             more=webhooks.routes(),
         )
         return TracedApplication(application, self.tracing)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(events=self.recorder, recorder=self.recorder, clock=self._clock, ids=self._ids)
 
     def _follow_categories(self, names: Iterable[str]) -> None:
         self.metrics.sending.follow_categories(dict.fromkeys(names))

@@ -6,7 +6,7 @@ callers get their answers, the listener closes, the journal says goodbye.
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,11 +14,11 @@ import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
-from prometheus_client import start_http_server
 
 from relay.app.adapters import StartError
 from relay.app.composition import Relay
 from relay.app.reloading import environment, watch_settings, watch_words
+from relay.http.exchange import AsgiApplication
 from relay.settings import Settings
 
 _HEADER_TIMEOUT_MS = 10_000
@@ -29,10 +29,16 @@ _LINGER_SECONDS = 0.2
 class RunningRelay:
     """A relay that answers."""
 
-    def __init__(self, relay: Relay, server: Server, task: "asyncio.Task[None]", watches: "list[asyncio.Task[None]]"):
+    def __init__(
+        self,
+        relay: Relay,
+        servers: Sequence[Server],
+        tasks: "Sequence[asyncio.Task[None]]",
+        watches: "Sequence[asyncio.Task[None]]",
+    ) -> None:
         self._relay = relay
-        self._server = server
-        self._task = task
+        self._servers = servers
+        self._tasks = tasks
         self._watches = watches
 
     @property
@@ -44,7 +50,7 @@ class RunningRelay:
 
     async def wait(self) -> None:
         """Return when the listener ended by itself, which it should not."""
-        await asyncio.wait({self._task})
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def stop(self) -> None:
         """Drain, then close."""
@@ -53,8 +59,9 @@ class RunningRelay:
             task.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
         await asyncio.sleep(_LINGER_SECONDS)
-        self._server.stop()  # type: ignore[no-untyped-call]
-        await asyncio.wait({self._task}, timeout=_HEADER_TIMEOUT_MS / 1000)
+        for server in self._servers:
+            server.stop()  # type: ignore[no-untyped-call]
+        await asyncio.wait(self._tasks, timeout=_HEADER_TIMEOUT_MS / 1000)
         await self._relay.close()
 
 
@@ -75,10 +82,19 @@ async def start_relay(
         relay.log.take_over()
     await relay.open()
     listen = settings.listen
-    server = Server(
-        relay.application,
-        address=listen.host,
-        port=listen.port,
+    servers = [_make_server(relay.application, listen.host, listen.port)]
+    if listen.metrics_port is not None:
+        servers.append(_make_server(relay.metrics_application, listen.host, listen.metrics_port))
+    tasks = [asyncio.create_task(server.serve(), name="server") for server in servers]
+    await asyncio.wait(tasks, timeout=0)
+    return RunningRelay(relay, servers, tasks, _watch(relay))
+
+
+def _make_server(application: AsgiApplication, host: str, port: int) -> Server:
+    return Server(
+        application,
+        address=host,
+        port=port,
         interface=Interfaces.ASGINL,
         http=HTTPModes.http1,
         websockets=False,
@@ -87,11 +103,6 @@ async def start_relay(
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS),
         log_enabled=False,
     )
-    task = asyncio.create_task(server.serve(), name="server")
-    await asyncio.wait({task}, timeout=0)
-    if listen.metrics_port is not None:
-        start_http_server(listen.metrics_port, listen.host, relay.metrics.registry)
-    return RunningRelay(relay, server, task, _watch(relay))
 
 
 def _watch(relay: Relay) -> "list[asyncio.Task[None]]":

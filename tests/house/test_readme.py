@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from readme_tables import README, render
 from relay.http.documents import openapi_document
 from relay.settings import load_settings
