@@ -7,17 +7,19 @@ from typing import Any
 import msgspec
 
 from relay import __version__
-from relay.domain.codes import NotificationStatus, ProblemCode
+from relay.domain.codes import ProblemCode
 from relay.http.answers import NotificationBody
 from relay.http.balance import BalanceBody
 from relay.http.batch import MOST_ITEMS, AcceptedItem, RefusedItem
 from relay.http.examples import EXAMPLES
 from relay.http.health import HealthBody
-from relay.http.listing import DEFAULT_LIMIT, HIGHEST_LIMIT
 from relay.http.notifications import PreviewBody
 from relay.http.operator import ErasedBody, PausedBody
+from relay.http.parameters import TEXT, TIME, headers, parameters
 from relay.http.problems import PROBLEMS, TYPE_PREFIX
-from relay.http.reference import ALWAYS, OPERATIONS, Content, Operation, Outcome
+from relay.http.reference import ALWAYS, Content, Operation, Outcome
+from relay.http.reference_calling import CALLING
+from relay.http.reference_running import RUNNING
 from relay.http.schemas import BatchItem, EraseRequest, NotificationRequest, ResendRequest, ResolveRequest
 from relay.sending.requests import PreviewProblem
 
@@ -26,11 +28,12 @@ _STRUCTS = (
     *(NotificationBody, PreviewBody, PreviewProblem, BalanceBody, PausedBody, ErasedBody, HealthBody),
     *(AcceptedItem, RefusedItem),
 )
+OPERATIONS = (*CALLING, *RUNNING)
+"""Every operation of the API, in the order of the reference page."""
+
 _PROBLEM_JSON = "application/problem+json"
 _BLANKS = re.compile(r"\s+")
 
-_TEXT: dict[str, Any] = {"type": "string"}
-_TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
 
 _INTRODUCTION = """\
 One service through which every other service sends SMS over smsclone.com.
@@ -60,8 +63,8 @@ def openapi_document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(),
-            "parameters": _parameters(),
-            "headers": _headers(),
+            "parameters": parameters(),
+            "headers": headers(),
             "examples": {code.value: _problem_example(code) for code in _documented_codes()},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "A key that `relay keys new` made."}
@@ -115,7 +118,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 def _contents(contents: Iterable[Content]) -> dict[str, Any]:
     described: dict[str, Any] = {}
     for content in contents:
-        media: dict[str, Any] = {"schema": _TEXT if content.schema is None else _reference(content.schema)}
+        media: dict[str, Any] = {"schema": TEXT if content.schema is None else _reference(content.schema)}
         if content.example is not None:
             media["example"] = EXAMPLES[content.example]
         described[content.media_type] = media
@@ -171,7 +174,7 @@ def _schemas() -> dict[str, Any]:
     schemas["RefusedItem"]["properties"]["problem"] = _reference("Problem")
     items = {"type": "array", "items": {"oneOf": [_reference("AcceptedItem"), _reference("RefusedItem")]}}
     counts = {"accepted": {"type": "integer"}, "refused": {"type": "integer"}}
-    cursor = {"anyOf": [_TEXT, {"type": "null"}], "description": "For the next page; null on the last one."}
+    cursor = {"anyOf": [TEXT, {"type": "null"}], "description": "For the next page; null on the last one."}
     page = {"items": {"type": "array", "items": _reference("Notification")}, "next_cursor": cursor}
     requests = {"type": "array", "items": _reference("BatchItem"), "minItems": 1, "maxItems": MOST_ITEMS}
     return dict(
@@ -205,11 +208,11 @@ def _problem_schema() -> dict[str, Any]:
         "Why the relay said no (RFC 9457). It never repeats a value that you sent.",
         {
             "type": {"type": "string", "format": "uri-reference"},
-            "title": _TEXT,
+            "title": TEXT,
             "status": {"type": "integer"},
             "code": _reference("ProblemCode"),
-            "detail": _TEXT,
-            "request_id": _TEXT,
+            "detail": TEXT,
+            "request_id": TEXT,
         },
         {
             "retry_safe": retry_safe,
@@ -217,7 +220,7 @@ def _problem_schema() -> dict[str, Any]:
             "errors": errors,
             "hits": hits,
             "detected_by": {"type": "string", "enum": ["relay", "smsclone"]},
-            "allowed_from": _TIME,
+            "allowed_from": TIME,
         },
     )
 
@@ -246,54 +249,4 @@ def _tidy(schema: Any) -> Any:
 def _as_time(schema: dict[str, Any]) -> dict[str, Any]:
     if "anyOf" in schema:
         return schema | {"anyOf": [_as_time(part) for part in schema["anyOf"]]}
-    return _TIME if schema == _TEXT else schema
-
-
-def _parameters() -> dict[str, Any]:
-    visible = {"type": "string", "pattern": "^[!-~]{1,64}$"}
-    key = {"type": "string", "minLength": 1, "maxLength": 257}
-    limit = {"type": "integer", "minimum": 1, "maximum": HIGHEST_LIMIT, "default": DEFAULT_LIMIT}
-    status = {"type": "string", "enum": [status.value for status in NotificationStatus]}
-    return {
-        "Id": _parameter("path", "id", {"type": "string", "format": "uuid"}, "A notification's id."),
-        "IdempotencyKey": _parameter(
-            "header",
-            "Idempotency-Key",
-            key,
-            "1 to 255 visible ASCII characters, bare or in double quotes. The same key with the same request gets the"
-            " stored answer for 7 days, and never a second SMS.",
-        ),
-        "Prefer": _parameter(
-            "header", "Prefer", _TEXT, "`respond-async`: accept and answer 202. `wait=n`: wait at most n seconds."
-        ),
-        "RequestId": _parameter(
-            "header", "X-Request-Id", _TEXT, "Your own id for this request, up to 128 visible ASCII characters."
-        ),
-        "Reference": _parameter("query", "reference", visible, "Notifications with this reference."),
-        "IdempotencyKeyFilter": _parameter(
-            "query", "idempotency_key", {"type": "string", "pattern": "^[!-~]{1,255}$"}, "The one with this key."
-        ),
-        "Status": _parameter("query", "status", status, "Notifications with this status."),
-        "CreatedFrom": _parameter("query", "created_from", _TIME, "Created at this time or later."),
-        "CreatedTo": _parameter("query", "created_to", _TIME, "Created before this time."),
-        "Limit": _parameter("query", "limit", limit, "How many on a page."),
-        "Cursor": _parameter("query", "cursor", _TEXT, "The `next_cursor` of the page before."),
-    }
-
-
-def _parameter(place: str, name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": place, "required": place == "path", "description": description, "schema": schema}
-
-
-def _headers() -> dict[str, Any]:
-    described = {
-        "X-Request-Id": "Yours, if you sent a sane one; else a fresh one.",
-        "Location": "Where the outcome can be looked up.",
-        "Idempotency-Replayed": "`true` where an earlier request with this key was answered before.",
-        "Preference-Applied": "What of Prefer was done.",
-        "Retry-After": "Seconds.",
-        "RateLimit": "What is left of the limit, and when it is full again.",
-        "RateLimit-Policy": "The limit: how many in how many seconds.",
-        "WWW-Authenticate": "`Bearer`.",
-    }
-    return {name: {"description": text, "schema": _TEXT} for name, text in described.items()}
+    return TIME if schema == TEXT else schema

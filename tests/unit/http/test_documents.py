@@ -5,7 +5,7 @@ import re
 import pytest
 
 from relay.domain.codes import ProblemCode
-from relay.http.reference import OPERATIONS
+from relay.http.openapi import OPERATIONS
 from support_front import Front
 
 PAGES = ["/docs", "/docs/problems"]

@@ -10,9 +10,8 @@ from jsonschema import Draft202012Validator
 from relay.domain.codes import Permission, ProblemCode
 from relay.http.application import Pages
 from relay.http.examples import EXAMPLES, REQUEST
-from relay.http.openapi import openapi_document
+from relay.http.openapi import OPERATIONS, openapi_document
 from relay.http.problems import PROBLEMS
-from relay.http.reference import OPERATIONS
 from relay.http.routes import RouteTable
 from support_front import DOCUMENT, Front
 
