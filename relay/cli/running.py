@@ -60,16 +60,33 @@ def sandbox(
     port: int = 9100,
     username: str = "demo",
     password: str = "demo",  # noqa: S107 — the stand-in's, not a secret
+    switch: Annotated[list[str] | None, Parameter(negative="")] = None,
 ) -> int:
     """Run a stand-in for smsclone: same paths and answers, a ledger of what it received, an inbox page.
 
-    Example: relay sandbox --port 9100
+    Example: relay sandbox --port 9100 --switch fields=9 --switch fault=slow
+
+    Parameters
+    ----------
+    switch
+        A behaviour as name=value, from the start on; may be repeated. GET /behaviours lists them all.
     """
     from relay.domain.secret import Secret
     from relay.sandbox.server import SandboxConfig, run_sandbox
+    from relay.sandbox.switches import parse_switches
 
-    config = SandboxConfig(host=host, port=port, username=username, password=Secret(password))
-    run_sandbox(config, on_started=lambda url: console.print(f"sandbox at {url}/ (inbox), {url}/ledger (JSON)"))
+    try:
+        switches = parse_switches(switch or ())
+    except ValueError as failure:
+        remedy = "Give name=value; GET /behaviours of a running sandbox lists names and values."
+        raise CommandError(f"no such switch: {failure}.", remedy, ExitStatus.USAGE) from None
+    config = SandboxConfig(host=host, port=port, username=username, password=Secret(password), switches=switches)
+    try:
+        run_sandbox(config, on_started=lambda url: console.print(f"sandbox at {url}/ (inbox), {url}/ledger (JSON)"))
+    except OSError as failure:
+        raise CommandError(
+            f"cannot listen: {failure.strerror}.", "Choose another --host or --port.", ExitStatus.USAGE
+        ) from None
     return ExitStatus.DONE
 
 

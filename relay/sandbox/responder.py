@@ -12,12 +12,13 @@ from msgspec import Struct
 from relay.domain.text import count_segments
 from relay.sandbox import dialect
 from relay.sandbox.config import SandboxConfig
+from relay.sandbox.faults import plan
 from relay.sandbox.judging import Refused, check_account, check_message, judge_numbers
 from relay.sandbox.ledger import Delivery, Entry, Ledger
 from relay.sandbox.request import SmsRequest, parse_request
 from relay.sandbox.switches import Fault, SwitchBoard, Switches
 from relay.sandbox.texts import make_text
-from relay.sandbox.wire import SandboxReply, error_page, plan, read_all
+from relay.sandbox.wire import SandboxReply, error_page, read_all
 
 _UNLIMITED = Decimal("10000.00")
 """What the balance says where units never run out."""

@@ -19,9 +19,10 @@ from msgspec import Struct
 from relay.sandbox.config import SandboxConfig
 from relay.sandbox.dialect import API_PREFIX
 from relay.sandbox.events import Feed
+from relay.sandbox.faults import plan
 from relay.sandbox.pages import EVENTS_PATH, GUARDS, PageRequest, Pages
 from relay.sandbox.responder import Responder
-from relay.sandbox.wire import Drip, Ending, Pause, SandboxReply, Send, Step, Wire, plan
+from relay.sandbox.wire import Drip, Ending, Pause, SandboxReply, Send, Step, Wire
 
 __all__ = ["RunningSandbox", "SandboxConfig", "run_sandbox", "start_sandbox"]
 
@@ -88,7 +89,9 @@ class _Connection:
         """Answer one request; whether another may follow."""
         if request.path.startswith(API_PREFIX):
             reply = self._responder.answer(request.path, request.query, method=request.method)
-            return await self._play(plan(reply, keep_alive=request.keep_alive))
+            # A page in answer to HEAD has a body nobody expects: nothing may follow it.
+            stays = request.keep_alive and request.method == "GET"
+            return await self._play(plan(reply, keep_alive=stays))
         if request.path == EVENTS_PATH and request.method == "GET" and self._pages.allows(request.headers["host"]):
             last_id = request.headers.get("last-event-id", "")
             await Feed(self._responder, self._pages, last_id).run(self._reader, self._writer)

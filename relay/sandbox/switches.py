@@ -5,7 +5,7 @@ Owns what may be switched, for how many calls, and on which calls. It must never
 Source: domain.md section 8, last paragraphs (doubtful behaviour); the catalogue of faults, C1 (provider and network).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -104,6 +104,26 @@ class Setting(Struct, frozen=True):
 class _Extent(Struct, forbid_unknown_fields=False):
     calls: Annotated[int, Meta(ge=1)] | None = None
     on: Scope = "sends"
+
+
+def parse_switches(pairs: Sequence[str]) -> Switches:
+    """Read switches from ``name=value`` pairs, as a command line gives them; a fault by its kind, or as JSON.
+
+    Raises:
+        ValueError: an unknown switch, or a value it cannot have.
+
+    Example:
+        >>> switches = parse_switches(["fields=9", "dnd=true", "fault=hang"])
+        >>> switches.fields, switches.dnd, switches.fault == Fault("hang")
+        (9, True, True)
+    """
+    values: dict[str, object] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        values[name] = value
+        if name == "fault":
+            values[name] = msgspec.json.decode(value) if value.startswith("{") else {"kind": value}
+    return msgspec.convert(values, Switches, strict=False)
 
 
 class SwitchBoard:

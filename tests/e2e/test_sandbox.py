@@ -319,15 +319,29 @@ async def test_two_hundred_callers_at_once_are_all_answered_and_entered_once() -
         assert sorted(entry.message for entry in sandbox.sends()) == sorted(f"message {n}" for n in range(200))
 
 
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "COLUMNS": "300"}
+COMMAND = [sys.executable, "-m", "relay", "sandbox"]
+
+
 @pytest.mark.slow
 def test_the_command_says_where_it_listens_and_ends_on_a_signal() -> None:
-    environment = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "relay", "sandbox", "--port", "0"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    command = [*COMMAND, "--port", "0", "--switch", "fields=9", "--switch", "tg=TG17"]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[2].rstrip("/")
-        with urllib.request.urlopen(f"{url}/ledger", timeout=DEADLINE) as answer:
-            assert json.load(answer)["entries"] == []
+        with urllib.request.urlopen(f"{url}/behaviours", timeout=DEADLINE) as answer:
+            switches = json.load(answer)["switches"]
         process.send_signal(signal.SIGTERM)
 
+        assert (switches["fields"], switches["tg"]) == (9, "TG17")
         assert process.wait(DEADLINE) == 0
+
+
+@pytest.mark.slow
+def test_the_command_refuses_a_wrong_switch_and_a_taken_port_in_one_line(sandbox: running_sandbox) -> None:
+    for options in (["--switch", "fields=7"], ["--port", str(sandbox.port)]):
+        done = subprocess.run([*COMMAND, *options], env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE)
+
+        assert done.returncode == 2
+        assert done.stderr.startswith("relay: ")
+        assert done.stderr.count("\n") == 1

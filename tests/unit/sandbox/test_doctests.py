@@ -4,10 +4,10 @@ import doctest
 
 import pytest
 
-from relay.sandbox import dialect, request
+from relay.sandbox import dialect, request, switches
 
 
-@pytest.mark.parametrize("module", [dialect, request])
+@pytest.mark.parametrize("module", [dialect, request, switches])
 def test_the_examples_of_a_module_hold(module: object) -> None:
     results = doctest.testmod(module)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from relay.sandbox.switches import Fault, SwitchBoard, Switches
+from relay.sandbox.switches import Fault, SwitchBoard, Switches, parse_switches
 from support_sandbox import BALANCE, DND, FALLBACK, NORMAL, ask, make_responder
 
 PAIR = "2348010000001,2348010000004"
@@ -223,3 +223,18 @@ def test_a_wrong_change_is_refused_whole(change: dict[str, object]) -> None:
         board.set(change)
 
     assert board.describe()["set"] == {}
+
+
+def test_a_command_line_gives_switches_as_pairs() -> None:
+    pairs = ["fields=9", "echo=234", "rejection_status=402", "tg=TG17", 'fault={"kind": "slow", "seconds": 0.5}']
+
+    assert parse_switches(pairs) == Switches(
+        fields=9, echo="234", rejection_status=402, tg="TG17", fault=Fault("slow", 0.5)
+    )
+    assert parse_switches([]) == Switches()
+
+
+@pytest.mark.parametrize("pair", ["fields=7", "nothing=1", "dnd", "dnd=perhaps", "fault=explode", "fault={", ""])
+def test_a_wrong_pair_is_refused(pair: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 — the text is msgspec's
+        parse_switches([pair])

@@ -5,8 +5,9 @@ from typing import get_args
 
 import pytest
 
+from relay.sandbox.faults import plan
 from relay.sandbox.switches import Fault, FaultKind
-from relay.sandbox.wire import Drip, Ending, Pause, SandboxReply, Send, Wire, plan, read_all
+from relay.sandbox.wire import Drip, Ending, Pause, SandboxReply, Send, Wire, read_all
 
 BODY = b"TG00-MESSAGE PROCESSED:0000|2348010000001|1|SENT|MESSAGE SENT TO PROVIDER"
 
