@@ -54,6 +54,7 @@ def test_the_scheme_is_read_in_any_case() -> None:
         bearer(KEY.replace(KEY_ID, "00000000")),
         b"Bearer " + b"a" * 100_000,
     ],
+    ids=lambda _: "header",
 )
 def test_whatever_is_not_the_key_finds_nobody(authorization: bytes | None) -> None:
     assert RING.find_client(authorization, 0) is None
