@@ -1,5 +1,6 @@
 """Where a callback may go: the address as written. Where the name leads is checked inside the connection."""
 
+import re
 from collections.abc import Set as AbstractSet
 from urllib.parse import SplitResult, urlsplit
 
@@ -8,6 +9,8 @@ from msgspec import Struct
 LONGEST_URL = 2048
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+_OCTET = re.compile(r"0|[1-9][0-9]{0,2}")
 
 
 class UrlError(Struct, frozen=True):
@@ -43,12 +46,34 @@ def find_url_error(url: str, allowed_hosts: AbstractSet[str]) -> UrlError | None
         return _MALFORMED
     try:
         parts = urlsplit(url)
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        port = _DEFAULT_PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError:
         return _MALFORMED
-    if not parts.hostname or parts.scheme not in _DEFAULT_PORTS or "@" in parts.netloc or "#" in url:
+    if not parts.hostname or port == 0 or "@" in parts.netloc or "#" in url or _is_disguised(parts.hostname):
         return _MALFORMED
     return None if _is_allowed(parts, port, allowed_hosts) else _NOT_ALLOWED
+
+
+def target_of(url: str) -> str:
+    """Whom an address that was accepted belongs to: scheme, host and port, for limits on what goes to one.
+
+    Example:
+        >>> target_of("https://Orders.internal/sms?id=1")
+        'https://orders.internal:443'
+    """
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or _DEFAULT_PORTS[parts.scheme]}"
+
+
+def _is_disguised(host: str) -> bool:
+    """Whether a host is an IPv4 address in a form that only resolvers understand: decimal, octal, hexadecimal, short.
+
+    Source: WHATWG URL, "ends in a number": a host whose last label is a number is an address or nothing.
+    """
+    labels = host.rstrip(".").split(".")
+    if ":" in host or not _NUMBER.fullmatch(labels[-1]):
+        return False
+    return len(labels) != 4 or not all(_OCTET.fullmatch(label) for label in labels)
 
 
 def _is_allowed(parts: SplitResult, port: int, allowed_hosts: AbstractSet[str]) -> bool:
