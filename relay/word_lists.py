@@ -15,16 +15,12 @@ from importlib import resources
 from pathlib import Path
 
 from msgspec import Struct
-from watchfiles import awatch
 
 from relay.domain.blocked_words import WordEntry, WordListError, WordMatcher, parse_word_list
 from relay.domain.word_entries import IN_MESSAGE
+from relay.watching import watch_files
 
 _SHIPPED_LIST = "default_words.toml"
-
-_DEBOUNCE_MS = 200
-# Looked at even when nothing was reported: not every file system reports (network mounts, some containers).
-_LOOK_ANYWAY_MS = 10_000
 
 _HEADER = re.compile(r"[ \t]*\[\[[ \t]*entry[ \t]*\]\]")
 _OTHER_HEADER = re.compile(r"[ \t]*\[[ \t]*[\w\"']")
@@ -52,7 +48,6 @@ async def watch_word_lists(
 ) -> None:
     """Hand over a new matcher whenever the lists change, until cancelled. Returns at once where nothing can change.
 
-    The directories are watched, not the files: an editor replaces the file, Kubernetes the link to its directory.
     Reading, parsing and building happen in a thread.
 
     Args:
@@ -66,15 +61,7 @@ async def watch_word_lists(
         return
     look = _Look(paths, loaded)
     await _report(look, on_change, on_error)
-    changes = awatch(
-        *_list_directories(paths),
-        watch_filter=None,
-        recursive=False,
-        debounce=_DEBOUNCE_MS,
-        rust_timeout=_LOOK_ANYWAY_MS,
-        yield_on_timeout=True,
-    )
-    async for _ in changes:
+    async for _ in watch_files(paths):
         await _report(look, on_change, on_error)
 
 
@@ -118,10 +105,6 @@ class _Look:
         is_new = self._entries is not None or not is_first
         self._entries = entries
         return WordMatcher(entries) if is_new else None
-
-
-def _list_directories(paths: Iterable[Path]) -> set[Path]:
-    return {directory for path in paths for directory in (path.absolute().parent, path.resolve().parent)}
 
 
 class _Source(Struct, frozen=True):

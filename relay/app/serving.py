@@ -107,18 +107,10 @@ def _make_server(application: AsgiApplication, host: str, port: int) -> Server:
 
 def _watch(relay: Relay) -> "list[asyncio.Task[None]]":
     environ = environment()
-    watches = [_keep_watching(relay, "words", watch_words(relay))]
+    watches: list[Coroutine[Any, Any, None]] = [watch_words(relay)]
     if path := environ.get("RELAY_CONFIG"):
-        watches.append(_keep_watching(relay, "settings", watch_settings(relay, Path(path), environ)))
+        watches.append(watch_settings(relay, Path(path), environ))
     return [asyncio.create_task(watch, name="watch") for watch in watches]
-
-
-async def _keep_watching(relay: Relay, what: str, watch: Coroutine[Any, Any, None]) -> None:
-    """Watch; where the system cannot (no inotify left), say so: the relay goes on with what it has."""
-    try:
-        await watch
-    except OSError as failure:
-        relay.recorder.record_reload(what, [f"cannot be watched: {type(failure).__name__}"])
 
 
 def run(settings: Settings) -> None:
