@@ -40,22 +40,96 @@ from fault_server import (
     reset_inside,
     silent_address,
 )
-from support_transports import OURS, SECONDS, STOCK, Certificates, Options, Seen, Subject, get
+from support_transports import OURS, PATIENT_SECONDS, SHORT_SECONDS, STOCK, Certificates, Options, Seen, Subject, get
 
-NEVER_ENDS = 4.0
-"""By then a call must be over whose deadline is 0.6 s; generous, because the machine may be busy."""
+ON_TIME_SECONDS = 3.0
+"""By then a call with a short deadline must be over; generous, because the machine may be busy."""
 
-KNOWN_FAILURES: dict[tuple[str, str], str] = {}
-"""What the stock transports fail, by name and probe. Strict: an upgrade that mends one of these is seen."""
+CANCELS = int(os.environ.get("RELAY_TEST_CANCELS", "2000"))
+"""100,000 in the long form: ``RELAY_TEST_CANCELS=100000 pytest tests/conformance/test_transport.py -k cancels``."""
+
+LONGEST_PROBE_SECONDS = 20 + CANCELS / 500
+
+SURE = {
+    "httpx": {
+        "a_lost_answer_is_unknown_and_the_request_was_made_once[length_and_chunks]": "reads two framings as one",
+        "a_dripping_head_is_cut_at_the_deadline": "its timeouts begin anew with each byte",
+        "a_dripping_body_is_cut_at_the_deadline": "its timeouts begin anew with each byte",
+        "a_head_of_many_small_headers_is_refused": "caps one read, not the head",
+        "a_giant_body_is_refused": "reads whatever comes",
+        "chunks_that_carry_more_frame_than_body_are_refused": "reads whatever comes",
+        "any_content_encoding_is_refused_unread[Content-Encoding: identity]": "decodes, and keeps what it cannot",
+        "any_content_encoding_is_refused_unread[content-encoding: zstd]": "decodes, and keeps what it cannot",
+        "a_flood_of_interim_answers_is_refused": "reads over any number",
+        "cancels_and_timeouts_at_any_moment_lose_no_place_and_no_descriptor": "its pool loses slots",
+    },
+    "httpx-aiohttp": {
+        "a_changed_address_is_honoured_at_the_next_call": "keeps addresses for ten seconds",
+        "a_lost_answer_is_unknown_and_the_request_was_made_once[reset_after_the_request]": "says ConnectTimeout",
+        "a_lost_answer_is_unknown_and_the_request_was_made_once[end_without_an_answer]": "says ConnectTimeout",
+        "a_lost_answer_is_unknown_and_the_request_was_made_once[reset_after_the_head]": "says ConnectTimeout",
+        "a_lost_answer_is_unknown_and_the_request_was_made_once[reset_after_a_body_without_length]": (
+            "takes a reset for the end of a body"
+        ),
+        "a_lost_answer_is_unknown_and_the_request_was_made_once[no_http]": "lets aiohttp's own exception through",
+        "a_lost_answer_is_unknown_and_the_request_was_made_once[length_and_chunks]": (
+            "lets aiohttp's own exception through"
+        ),
+        "a_lost_answer_is_unknown_and_the_request_was_made_once[two_lengths]": "lets aiohttp's own exception through",
+        "a_lost_answer_is_unknown_and_the_request_was_made_once[switching_protocols]": "takes 101 for an answer",
+        "a_dripping_head_is_cut_at_the_deadline": "its timeouts begin anew with each byte",
+        "a_dripping_body_is_cut_at_the_deadline": "its timeouts begin anew with each byte",
+        "a_giant_head_is_refused": "lets aiohttp's own exception through",
+        "a_head_of_many_small_headers_is_refused": "lets aiohttp's own exception through",
+        "a_giant_body_is_refused": "reads whatever comes",
+        "chunks_that_carry_more_frame_than_body_are_refused": "reads whatever comes",
+        "any_content_encoding_is_refused_unread[Content-Encoding: identity]": "decodes, and keeps what it cannot",
+        "any_content_encoding_is_refused_unread[content-encoding: zstd]": "decodes, and keeps what it cannot",
+        "a_compressing_transfer_encoding_is_refused": "takes no notice of it",
+        "a_flood_of_interim_answers_is_refused": "reads over any number",
+        "a_cookie_is_not_sent_back": "keeps a jar",
+        "a_tls_connection_that_is_cut_leaves_an_unknown": "says ConnectTimeout",
+        "a_kept_connection_that_dies_under_a_request_costs_one_unknown_and_no_second_request": (
+            "repeats the GET by itself: three requests for two calls"
+        ),
+        "a_kept_connection_that_is_reset_under_a_request_costs_one_unknown_and_no_second_request": (
+            "repeats the GET by itself: three requests for two calls"
+        ),
+        "an_answer_that_nobody_asked_for_is_never_taken_for_the_next_one": "takes it for the next one",
+    },
+}
+"""What the stock transports fail every time. Strict: an upgrade that mends one of these is seen."""
+
+UNSTEADY = {
+    "httpx": {
+        "what_follows_an_answer_is_never_taken_for_the_next_one[bytes]": "depends on what is read together",
+    },
+    "httpx-aiohttp": {
+        "a_server_that_resets_at_once_never_gets_a_second_request": "dials again, depending on when the reset is seen",
+        "a_body_that_must_not_be_there_is_not_read": "lets aiohttp's own exception through, depending on what is read",
+        "what_follows_an_answer_is_never_taken_for_the_next_one[bytes]": "depends on what is read together",
+        "what_follows_an_answer_is_never_taken_for_the_next_one[second_answer]": "depends on what is read together",
+        "a_place_is_free_again_after_each_kind_of_end": "repeats, so that the faults run out early or late",
+    },
+}
+"""What they fail depending on timing; expected, and not held to it."""
 
 
-@pytest.fixture(params=[*OURS, *STOCK], ids=str)
+@pytest.fixture(
+    params=[
+        *(pytest.param(subject, id=subject.name) for subject in OURS),
+        # Their own warnings about what they leave open are not the subject here.
+        *(pytest.param(subject, id=subject.name, marks=pytest.mark.filterwarnings("ignore")) for subject in STOCK),
+    ]
+)
 def subject(request: pytest.FixtureRequest) -> Subject:
     """Each transport in turn; known failures are expected and nothing else."""
     chosen: Subject = request.param
-    probe = request.function.__name__
-    if reason := KNOWN_FAILURES.get((chosen.name, probe)):
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+    parameter = request.node.callspec.id.replace(chosen.name, "", 1).strip("-")
+    probe = request.function.__name__.removeprefix("test_") + (f"[{parameter}]" if parameter else "")
+    for table, is_strict in ((SURE, True), (UNSTEADY, False)):
+        if reason := table.get(chosen.name, {}).get(probe):
+            request.applymarker(pytest.mark.xfail(strict=is_strict, reason=reason))
     return chosen
 
 
@@ -65,7 +139,7 @@ def on_its_loop(probe: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     @functools.wraps(probe)
     def run(*, subject: Subject, **fixtures: Any) -> None:
         async def bounded() -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(LONGEST_PROBE_SECONDS):
                 await probe(subject=subject, **fixtures)
 
         with asyncio.Runner(loop_factory=subject.new_loop) as runner:
@@ -84,17 +158,17 @@ async def opened(subject: Subject, base_url: str, **options: Any) -> AsyncIterat
         await transport.aclose()
 
 
-async def call_once(subject: Subject, server: FaultServer, **options: Any) -> Seen:
+async def call_once(subject: Subject, server: FaultServer, seconds: float = PATIENT_SECONDS, **options: Any) -> Seen:
     """One GET on a transport of its own."""
     async with opened(subject, server.base_url, **options) as transport:
-        return await get(transport, server.base_url)
+        return await get(transport, server.base_url, seconds)
 
 
 def assert_unknown(seen: Seen, server: FaultServer) -> None:
     """It was received once, and the caller knows that it does not know."""
     assert seen.verdict == "unknown", seen
     assert len(server.ledger) == 1
-    assert seen.seconds < NEVER_ENDS
+    assert seen.seconds < ON_TIME_SECONDS
 
 
 # --- before a byte left ---------------------------------------------------------------------------------------------
@@ -115,10 +189,10 @@ async def test_an_address_that_swallows_packets_is_not_sent_and_on_time(subject:
     with silent_address() as (host, port):
         base_url = f"http://{host}:{port}"
         async with opened(subject, base_url) as transport:
-            seen = await get(transport, base_url)
+            seen = await get(transport, base_url, SHORT_SECONDS)
 
     assert seen.verdict == "not_sent"
-    assert seen.seconds < NEVER_ENDS
+    assert seen.seconds < ON_TIME_SECONDS
 
 
 @on_its_loop
@@ -137,15 +211,16 @@ async def test_a_slow_name_server_costs_the_connect_timeout_and_holds_nothing_up
     resolver.hold("slow.invalid")
     base_url = "http://slow.invalid:9"
     async with opened(subject, base_url) as transport:
-        task = asyncio.create_task(get(transport, base_url))
+        task = asyncio.create_task(get(transport, base_url, SHORT_SECONDS))
         turns = 0
         while not task.done():
             await asyncio.sleep(0.01)
             turns += 1
         seen = task.result()
+    resolver.release.set()  # the stock ones leave a thread of the loop waiting, and the loop's end waits for it
 
     assert seen.verdict == "not_sent"
-    assert seen.seconds < NEVER_ENDS
+    assert seen.seconds < ON_TIME_SECONDS
     assert turns > 10
 
 
@@ -223,11 +298,11 @@ async def test_a_server_that_speaks_before_it_is_asked_is_not_believed(subject: 
 
     with FaultServer(speak_first) as server:
         async with opened(subject, server.base_url) as transport:
-            await get(transport, server.base_url)
-            seen = await get(transport, server.base_url)
+            await get(transport, server.base_url, SHORT_SECONDS)
+            seen = await get(transport, server.base_url, SHORT_SECONDS)
 
         assert len(server.ledger) <= 2
-        assert seen.seconds < NEVER_ENDS
+        assert seen.seconds < ON_TIME_SECONDS
 
 
 # --- after a byte left ----------------------------------------------------------------------------------------------
@@ -235,8 +310,6 @@ async def test_a_server_that_speaks_before_it_is_asked_is_not_believed(subject: 
 LOST_ANSWERS: dict[str, Script] = {
     "reset_after_the_request": receive_and_reset,
     "end_without_an_answer": receive_and_end,
-    "hang": receive_and_hang,
-    "late": answer_late(SECONDS * 3),
     "reset_after_the_head": reset_inside(http_answer()[:40]),
     "reset_inside_the_body": reset_inside(http_answer()[:-5]),
     "reset_after_a_body_without_length": reset_inside(b"HTTP/1.1 200 OK\r\n\r\n" + BODY.encode()),
@@ -260,18 +333,25 @@ async def test_a_lost_answer_is_unknown_and_the_request_was_made_once(subject: S
         assert_unknown(await call_once(subject, server), server)
 
 
+@pytest.mark.parametrize("fault", [receive_and_hang, answer_late(SHORT_SECONDS * 2)], ids=["never", "late"])
+@on_its_loop
+async def test_an_answer_that_is_not_there_at_the_deadline_is_unknown(subject: Subject, fault: Script) -> None:
+    with FaultServer(fault) as server:
+        assert_unknown(await call_once(subject, server, SHORT_SECONDS), server)
+
+
 @on_its_loop
 async def test_a_dripping_head_is_cut_at_the_deadline(subject: Subject) -> None:
     head = http_answer()[:48]
-    with FaultServer(drip_answer(head[:-16], head[-16:], SECONDS / 2)) as server:
-        assert_unknown(await call_once(subject, server), server)
+    with FaultServer(drip_answer(head[:-9], head[-9:], SHORT_SECONDS * 0.8)) as server:
+        assert_unknown(await call_once(subject, server, SHORT_SECONDS), server)
 
 
 @on_its_loop
 async def test_a_dripping_body_is_cut_at_the_deadline(subject: Subject) -> None:
     whole = http_answer()
-    with FaultServer(drip_answer(whole[:-16], whole[-16:], SECONDS / 2)) as server:
-        assert_unknown(await call_once(subject, server), server)
+    with FaultServer(drip_answer(whole[:-9], whole[-9:], SHORT_SECONDS * 0.8)) as server:
+        assert_unknown(await call_once(subject, server, SHORT_SECONDS), server)
 
 
 @on_its_loop
@@ -373,8 +453,8 @@ async def test_an_answer_byte_by_byte_is_read_whole(subject: Subject) -> None:
 
 @on_its_loop
 async def test_an_answer_just_before_the_deadline_counts(subject: Subject) -> None:
-    with FaultServer(answer_late(SECONDS / 2)) as server:
-        seen = await call_once(subject, server)
+    with FaultServer(answer_late(0.5)) as server:
+        seen = await call_once(subject, server, 1.5)
 
         assert seen.verdict == "answered"
 
@@ -544,15 +624,23 @@ async def test_an_answer_that_nobody_asked_for_is_never_taken_for_the_next_one(s
 
 @on_its_loop
 async def test_the_wait_for_a_connection_is_bounded_and_dials_nothing(subject: Subject) -> None:
-    with FaultServer(receive_and_hang) as server:
+    may_answer = threading.Event()
+
+    def answer_when_told(peer: Peer) -> None:
+        peer.receive()
+        may_answer.wait(ON_TIME_SECONDS * 2)
+        peer.send(http_answer())
+
+    with FaultServer(answer_when_told) as server:
         async with opened(subject, server.base_url, max_connections=1) as transport:
-            first = asyncio.create_task(get(transport, server.base_url, seconds=3))
+            first = asyncio.create_task(get(transport, server.base_url))
             while not server.ledger:
                 await asyncio.sleep(0.01)
-            second = await get(transport, server.base_url)
+            second = await get(transport, server.base_url, SHORT_SECONDS)
             assert (second.verdict, len(server.ledger)) == ("not_sent", 1)
-            assert second.seconds < NEVER_ENDS
-            assert (await first).verdict == "unknown"
+            assert second.seconds < ON_TIME_SECONDS
+            may_answer.set()
+            assert (await first).verdict == "answered"
 
 
 @on_its_loop
@@ -561,14 +649,10 @@ async def test_a_place_is_free_again_after_each_kind_of_end(subject: Subject) ->
     with FaultServer(*faults, answer()) as server:
         async with opened(subject, server.base_url, max_connections=1) as transport:
             for _ in faults:
-                await get(transport, server.base_url)
+                await get(transport, server.base_url, SHORT_SECONDS)
             seen = await get(transport, server.base_url)
 
         assert seen.verdict == "answered"
-
-
-CANCELS = int(os.environ.get("RELAY_TEST_CANCELS", "2000"))
-"""100,000 in the long form: ``RELAY_TEST_CANCELS=100000 pytest tests/conformance/test_transport.py -k cancels``."""
 
 
 @pytest.mark.slow
@@ -589,8 +673,7 @@ async def test_cancels_and_timeouts_at_any_moment_lose_no_place_and_no_descripto
     with FaultServer(answer_late(0.002)) as server:
         async with opened(subject, server.base_url, max_connections=4) as transport:
             before = _descriptors()
-            async with asyncio.timeout(None):
-                await asyncio.gather(*[worker(transport, server.base_url) for _ in range(20)])
+            await asyncio.gather(*[worker(transport, server.base_url) for _ in range(20)])
             await asyncio.sleep(0.1)
             together = await asyncio.gather(*[get(transport, server.base_url, seconds=5) for _ in range(4)])
 
