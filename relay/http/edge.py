@@ -24,6 +24,7 @@ from relay.http.exchange import (
 from relay.http.headers import parse_request_id
 from relay.http.responder import Responder, report_bug
 from relay.http.routes import RouteTable
+from relay.observability.logs import name_request
 from relay.sending.events import Events
 from relay.sending.ports import Clock, Ids
 
@@ -105,6 +106,7 @@ class Edge:
         started = self._clock.monotonic()
         exchange = Exchange(scope, receive)
         exchange.request_id = parse_request_id(exchange.headers.get(b"x-request-id")) or self._ids.new_id()
+        name_request(exchange.request_id)
         outgoing = Outgoing(send, exchange)
         try:
             await self._answer(scope, exchange, outgoing)
