@@ -90,7 +90,11 @@ def remove(text: str, *, list: Annotated[Path, Parameter(name="--list")]) -> int
 
     Example: relay words remove "cash prize" --list blocked_words.toml
     """
-    if not remove_entry(list, text):
+    try:
+        removed = remove_entry(list, text)
+    except WordListError as failure:
+        raise CommandError("; ".join(failure.errors), "Nothing was changed.", ExitStatus.USAGE) from None
+    if not removed:
         raise CommandError("no such entry.", "See: relay words list", ExitStatus.REFUSED)
     console.print("removed")
     return ExitStatus.DONE
