@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from fakes import FakeClock
+from relay.journal.base import StoredJournal
 from relay.journal.opening import open_journal
-from relay.sending.ports import Journal
 from support_journal import NOON
 
 Rows = list[tuple[Any, ...]]
@@ -29,9 +29,9 @@ class Store:
         self.url = url
         self.shared = shared
         self.clock = FakeClock(NOON)
-        self._opened: list[Journal] = []
+        self._opened: list[StoredJournal] = []
 
-    async def open(self) -> Journal:
+    async def open(self) -> StoredJournal:
         """A process that has it open."""
         journal = open_journal(self.url, clock=self.clock)
         await journal.open()
@@ -54,7 +54,7 @@ class Store:
 
     def dump(self) -> str:
         """Every value of every table."""
-        tables = ("notifications", "calls", "sends", "quotas", "deduplications", "control", "audit")
+        tables = ("notifications", "calls", "sends", "quotas", "deduplications", "callbacks", "control", "audit")
         return repr([self.query(f"SELECT * FROM {table}") for table in tables])
 
 
@@ -70,7 +70,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.fixture
-async def journal(store: Store) -> Journal:
+async def journal(store: Store) -> StoredJournal:
     """The journal, opened by one process."""
     return await store.open()
 

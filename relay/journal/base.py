@@ -9,11 +9,12 @@ from typing import TypeVar
 
 from relay.domain.codes import MessageType, ResolvedBy
 from relay.domain.notification import Outcome, PlannedCall, Stored
-from relay.journal import calls, control, queueing, reading, retention
+from relay.journal import callbacks, calls, control, queueing, reading, retention
 from relay.journal.batching import Batcher
 from relay.journal.claims import claim_lists
 from relay.journal.limits import Identity
 from relay.journal.statements import Work
+from relay.sending.callback_queue import DueCallback
 from relay.sending.ports import (
     AuditRow,
     CallRef,
@@ -196,6 +197,26 @@ class StoredJournal(ABC):
         """See ``Journal.queue_depth``."""
         return await self._read(lambda: reading.measure_depth(now))
 
+    # --- callbacks --------------------------------------------------------------------------------------------------
+
+    async def take_callbacks(
+        self, limit: int, now: int, *, lease_ms: int, per_target: int, busy: Sequence[str]
+    ) -> list[DueCallback]:
+        """See ``CallbackQueue.take_callbacks``."""
+        return await self._write(lambda: callbacks.take(limit, now, lease_ms, per_target, busy))
+
+    async def finish_callback(self, callback_id: str) -> None:
+        """See ``CallbackQueue.finish_callback``."""
+        await self._write(lambda: callbacks.finish(callback_id))
+
+    async def put_off_callback(self, callback_id: str, due_at: int) -> None:
+        """See ``CallbackQueue.put_off_callback``."""
+        await self._write(lambda: callbacks.put_off(callback_id, due_at))
+
+    async def disable_callbacks(self, client: str, url: str, now: int) -> int:
+        """See ``CallbackQueue.disable_callbacks``."""
+        return await self._write(lambda: callbacks.disable(client, url, now))
+
     # --- the operator's, and the end of what was kept -----------------------------------------------------------------
 
     async def hash_key(self) -> bytes:
@@ -227,6 +248,7 @@ class StoredJournal(ABC):
         now = self._clock.now_ms()
         first_day = datetime.fromtimestamp(now / 1000, UTC) - timedelta(days=_QUOTA_DAYS_KEPT)
         await self._write(lambda: retention.purge_limits(now, first_day.strftime("%Y-%m-%d")))
+        await self._write(lambda: callbacks.purge_disabled(before))
         deleted = 0
         while some := await self._write(lambda: retention.purge_some(before, now)):
             deleted += some

@@ -1,6 +1,7 @@
 """How a notification ends: text erased, status and key settled, unused quota and unused places under a cap given back.
 
-Also what becomes of one that ended when somebody knows better about a recipient that was unknown.
+Also what becomes of one that ended when somebody knows better about a recipient that was unknown. Both put a callback
+in line where there is somebody to tell.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,13 @@ from relay.domain.notification import (
     settle_unknown,
     view_recipients,
 )
+from relay.journal.callbacks import put_in_line_step
 from relay.journal.encoding import DONE, Kept, encode_outcomes
 from relay.journal.limits import GIVE_BACK
 from relay.journal.reading import load, unknown_indexes
 from relay.journal.schema import calls, notifications, sends, word
 from relay.journal.statements import Statement, Step, Work
+from relay.sending.callback_queue import CallbackKind
 from relay.sending.ports import Completion
 
 _n = notifications.c
@@ -87,7 +90,7 @@ def end_one_calls(items: Sequence[OneCall]) -> Work[list[OneCall]]:
             found = yield from load([item.notification_id])
             yield _unused_steps(found[item.notification_id].stored)
         if result.changed:
-            yield from _give_back(item.notification_id, item.completion)
+            yield from _follow(item.notification_id, item.completion)
     return [item for item, result in zip(items, ended, strict=True) if not result.changed]
 
 
@@ -122,7 +125,7 @@ def end(kept: Kept, completion: Completion) -> Work[bool]:
         ),
         *_unused_steps(stored),
     ]
-    yield from _give_back(notification_id, completion)
+    yield from _follow(notification_id, completion)
     return True
 
 
@@ -156,6 +159,8 @@ def settle(
                 },
             )
         ]
+        if (url := stored.notification.callback_url) is not None:
+            yield [put_in_line_step(notification_id, url, CallbackKind.RESOLVED, now)]
     return True
 
 
@@ -171,6 +176,14 @@ def _unused_steps(stored: Stored) -> list[Step]:
         for index, outcome in outcomes.items()
         if outcome.status is Status.NOT_SENT
     ]
+
+
+def _follow(notification_id: str, completion: Completion) -> Work[None]:
+    """What an end brings with it."""
+    yield from _give_back(notification_id, completion)
+    if completion.callback_url is not None:
+        url = completion.callback_url
+        yield [put_in_line_step(notification_id, url, CallbackKind.COMPLETED, completion.at)]
 
 
 def _give_back(notification_id: str, completion: Completion) -> Work[None]:

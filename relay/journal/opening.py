@@ -1,13 +1,14 @@
 """Which store a URL means."""
 
 from relay.domain.secret import Secret
-from relay.sending.ports import Clock, Journal
+from relay.journal.base import StoredJournal
+from relay.sending.ports import Clock
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
 
 
-def open_journal(url: Secret | str, *, clock: Clock, migrate: bool = True) -> Journal:
+def open_journal(url: Secret | str, *, clock: Clock, migrate: bool = True) -> StoredJournal:
     """Make the journal that a URL means; it is not opened yet.
 
     Args:

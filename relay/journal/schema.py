@@ -20,7 +20,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: what this code works with."""
 
 NEEDS = "0001"
@@ -153,6 +153,33 @@ deduplications = Table(
     Column("key", LargeBinary, primary_key=True),
     Column("notification_id", TEXT, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("id", TEXT, primary_key=True),  # the webhook-id
+    Column("notification_id", TEXT, nullable=False),
+    Column("kind", TEXT, nullable=False),
+    Column("client", TEXT, nullable=False),
+    Column("url", TEXT, nullable=False),
+    Column("target", TEXT, nullable=False),  # scheme, host and port
+    Column("happened_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),  # while somebody tries it: when the lease ends
+    Column("attempts", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+_index("callbacks_due", callbacks, "due_at", "id")
+_index("callbacks_by_address", callbacks, "client", "url")
+
+disabled_callbacks = Table(
+    "disabled_callbacks",
+    metadata,
+    Column("client", TEXT, nullable=False),
+    Column("url", TEXT, nullable=False),
+    Column("disabled_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("client", "url"),
     sqlite_with_rowid=False,
 )
 

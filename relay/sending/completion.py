@@ -19,6 +19,7 @@ def completion_of(stored: Stored, now_ms: int) -> Completion:
         at=now_ms,
         frees_key=stored.notification.mode is Mode.SYNCHRONOUS and all(_not_sent(result) for result in results),
         quota_given_back=sum(1 for result in results if _not_sent(result) and result.code not in _NEVER_RESERVED),
+        callback_url=stored.notification.callback_url,
     )
 
 

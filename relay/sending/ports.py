@@ -238,12 +238,14 @@ class CallRef(Struct, frozen=True):
 
 
 class Completion(Struct, frozen=True, kw_only=True):
-    """What the end of a notification writes: its status, whether its key is free again, what quota it gives back."""
+    """What the end of a notification writes: its status, whether its key is free again, what quota it gives back, and
+    where to tell of it."""
 
     status: NotificationStatus
     at: int
     frees_key: bool
     quota_given_back: int = 0
+    callback_url: str | None = None
 
 
 class RecordResult(StrEnum):

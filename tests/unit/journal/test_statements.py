@@ -8,12 +8,12 @@ from contextlib import closing
 import pytest
 from sqlalchemy import StaticPool, create_engine
 
-from relay.journal import calls, claims, control, ending, limits, queueing, reading, retention
+from relay.journal import callbacks, calls, claims, control, ending, limits, queueing, reading, retention
 from relay.journal.schema import metadata
 from relay.journal.statements import Statement
 
-MODULES = (calls, claims, control, ending, limits, queueing, reading, retention)
-SMALL = ("processes", "deduplications", "quotas", "CONSTANT ROW", "chosen", "(subquery")
+MODULES = (callbacks, calls, claims, control, ending, limits, queueing, reading, retention)
+SMALL = ("processes", "deduplications", "disabled_callbacks", "quotas", "CONSTANT ROW", "chosen", "(subquery")
 """What may be read whole: a few rows, or what the statement itself has chosen."""
 
 
