@@ -1,7 +1,5 @@
 """The two lines: smsclone with its transport, and the in-process stand-in for sandbox clients."""
 
-from decimal import Decimal
-
 from relay.app.policies import reserved_slots
 from relay.domain.secret import Secret
 from relay.sandbox.config import SandboxConfig
@@ -20,7 +18,6 @@ from relay.smsclone.transport import BilledGetTransport
 
 _STANDIN_URL = "https://standin.invalid"
 _STANDIN_ACCOUNT = "standin"
-_STANDIN_UNITS = Decimal(1_000_000)
 _BALANCE_CALLS = 2
 """Places for balance calls beside the sends': a poll never waits for a campaign."""
 
@@ -53,9 +50,9 @@ def make_line(settings: Settings, clock: Clock, events: Events) -> Line:
 
 def make_sandbox_line(settings: Settings, clock: Clock) -> Line:
     """The stand-in in this process: nothing that goes there reaches smsclone, nor moves its breaker."""
-    config = SandboxConfig(
-        username=_STANDIN_ACCOUNT, password=Secret(_STANDIN_ACCOUNT), units=_STANDIN_UNITS, ledger_entries=1_000
-    )
+    account = Secret(_STANDIN_ACCOUNT)
+    # No units to run out of, and no ledger: the texts of sandbox clients are kept no longer than others'.
+    config = SandboxConfig(username=_STANDIN_ACCOUNT, password=account, units=None, ledger_entries=0)
     responder = Responder(config, clock.now_ms)
     client = SmscloneClient(
         Queries(_STANDIN_URL, _STANDIN_ACCOUNT, _STANDIN_ACCOUNT),
