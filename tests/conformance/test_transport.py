@@ -61,7 +61,8 @@ SURE = {
         "any_content_encoding_is_refused_unread[Content-Encoding: identity]": "decodes, and keeps what it cannot",
         "any_content_encoding_is_refused_unread[content-encoding: zstd]": "decodes, and keeps what it cannot",
         "a_flood_of_interim_answers_is_refused": "reads over any number",
-        "cancels_and_timeouts_at_any_moment_lose_no_place_and_no_descriptor": "its pool loses slots",
+        "cancels_and_timeouts_at_any_moment_lose_no_place_and_no_descriptor[http]": "its pool loses slots",
+        "cancels_and_timeouts_at_any_moment_lose_no_place_and_no_descriptor[https]": "its pool loses slots",
     },
     "httpx-aiohttp": {
         "a_changed_address_is_honoured_at_the_next_call": "keeps addresses for ten seconds",
@@ -656,8 +657,11 @@ async def test_a_place_is_free_again_after_each_kind_of_end(subject: Subject) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @on_its_loop
-async def test_cancels_and_timeouts_at_any_moment_lose_no_place_and_no_descriptor(subject: Subject) -> None:
+async def test_cancels_and_timeouts_at_any_moment_lose_no_place_and_no_descriptor(
+    subject: Subject, certificates: Certificates, scheme: str
+) -> None:
     chance = random.Random(4711)
 
     async def give_up_sometime(transport: httpx.AsyncBaseTransport, base_url: str) -> None:
@@ -670,8 +674,9 @@ async def test_cancels_and_timeouts_at_any_moment_lose_no_place_and_no_descripto
         for _ in range(CANCELS // 20):
             await give_up_sometime(transport, base_url)
 
-    with FaultServer(answer_late(0.002)) as server:
-        async with opened(subject, server.base_url, max_connections=4) as transport:
+    tls = certificates.server("localhost") if scheme == "https" else None
+    with FaultServer(answer_late(0.002), tls=tls) as server:
+        async with opened(subject, server.base_url, max_connections=4, tls=certificates.client()) as transport:
             before = _descriptors()
             await asyncio.gather(*[worker(transport, server.base_url) for _ in range(20)])
             await asyncio.sleep(0.1)
