@@ -46,9 +46,11 @@ class Line(Connection):
 
 
 def dial(
-    result: Connection | None, *, after: asyncio.Event | None = None
+    result: Connection | None, *, after: asyncio.Event | None = None, started: asyncio.Event | None = None
 ) -> Callable[[], Coroutine[Any, Any, Connection]]:
     async def run() -> Connection:
+        if started is not None:
+            started.set()
         if after is not None:
             await after.wait()
         if result is None:
@@ -72,9 +74,9 @@ async def test_a_first_that_hangs_costs_only_a_head_start(monkeypatch: pytest.Mo
 
 async def test_a_slow_first_may_still_win_when_all_others_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "NEXT_ATTEMPT_SECONDS", 0.01)
-    line, awake = Line(), asyncio.Event()
-    task = asyncio.create_task(race([dial(line, after=awake), dial(None), dial(None)]))
-    await asyncio.sleep(0.05)
+    line, awake, started = Line(), asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(race([dial(line, after=awake), dial(None), dial(None, started=started)]))
+    await started.wait()
     awake.set()
     assert await task is line
 
@@ -86,10 +88,10 @@ async def test_where_all_fail_the_first_ones_error_counts() -> None:
 
 async def test_a_second_connection_that_stands_at_the_same_moment_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "NEXT_ATTEMPT_SECONDS", 0.01)
-    awake = asyncio.Event()
+    awake, started = asyncio.Event(), asyncio.Event()
     lines = [Line(), Line()]
-    task = asyncio.create_task(race([dial(line, after=awake) for line in lines]))
-    await asyncio.sleep(0.05)
+    task = asyncio.create_task(race([dial(lines[0], after=awake), dial(lines[1], after=awake, started=started)]))
+    await started.wait()
     awake.set()
     winner = await task
     await asyncio.sleep(0)
@@ -97,9 +99,10 @@ async def test_a_second_connection_that_stands_at_the_same_moment_is_cut(monkeyp
 
 
 async def test_a_cancelled_race_leaves_no_dial_and_no_connection_behind() -> None:
-    cancelled = asyncio.Event()
+    started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def hang() -> Connection:
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -107,7 +110,7 @@ async def test_a_cancelled_race_leaves_no_dial_and_no_connection_behind() -> Non
         raise AssertionError
 
     task = asyncio.create_task(race([hang, hang]))
-    await asyncio.sleep(0.01)
+    await started.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     async with asyncio.timeout(2):
