@@ -248,3 +248,9 @@ async def test_the_stand_in_in_the_process_answers_like_a_wire() -> None:
     client = SmscloneClient(QUERIES, InProcessTransport(answer), most_recipients=100, monotonic=Watch())
     assert codes(await client.send(REQUEST, 5.0))[0] is Code.SENT
     assert asked == [QUERIES.send(Route.DND, "Kanu", (ADA, BOLA), "Your code is 4711")]
+
+
+async def test_a_stand_in_that_says_nothing_leaves_an_unknown() -> None:
+    client = SmscloneClient(QUERIES, InProcessTransport(lambda _: (200, b"")), most_recipients=100, monotonic=Watch())
+    result = await client.send(REQUEST, 5.0)
+    assert (result.outcome, result.cause, codes(result)) == (SendOutcome.UNKNOWN, "timeout", [Code.NO_ANSWER] * 2)
