@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 
-.PHONY: readme install chaos bench openapi help demo test check lint format requirements clean ops
+.PHONY: pictures readme install chaos bench openapi help demo test check lint format requirements clean ops
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## / — /'
@@ -64,6 +64,9 @@ bench: $(VENV)/.dev  ## speed and memory against the plain app, in one run (ngin
 
 readme: $(VENV)/.runtime  ## write the README's tables anew
 	PYTHONPATH=tests $(BIN)/python tests/readme_tables.py
+
+pictures: $(VENV)/.dev  ## the inbox and the reference page, photographed (Debian: chromium)
+	PYTHONPATH=tests $(BIN)/python tests/make_pictures.py
 
 openapi: $(VENV)/.runtime  ## write openapi/openapi.json anew
 	$(BIN)/relay openapi --output openapi/openapi.json
