@@ -66,6 +66,7 @@ class CallbackWorker:
         events: told of a journal that fails, and of bugs.
         clock: for due times and signatures.
         chance: random numbers from 0 up to 1.
+        poll_seconds: how often the queue is looked at.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class CallbackWorker:
         events: Events,
         clock: Clock,
         chance: Callable[[], float],
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._queue = queue
         self._poster = poster
@@ -86,6 +88,7 @@ class CallbackWorker:
         self._events = events
         self._clock = clock
         self._chance = chance
+        self._poll_seconds = poll_seconds
         self._tasks = Tasks(events)
         self._under_way: Counter[str] = Counter()
         self._place_free = asyncio.Event()
@@ -108,15 +111,12 @@ class CallbackWorker:
                 self._under_way[due.target] += 1
                 self._tasks.spawn(self._deliver(due), "callback")
             # Where something was due, more may be: the next look is as soon as a place is free.
-            await self._wait(self._place_free if self._under_way else None)
+            await self._wait_for_place()
 
-    async def _wait(self, sooner: asyncio.Event | None) -> None:
-        if sooner is None:
-            await asyncio.sleep(POLL_SECONDS)
-            return
+    async def _wait_for_place(self) -> None:
         try:
-            async with asyncio.timeout(POLL_SECONDS):
-                await sooner.wait()
+            async with asyncio.timeout(self._poll_seconds):
+                await self._place_free.wait()
         except TimeoutError:
             return
 
