@@ -1,11 +1,13 @@
 """Which concrete things make a relay, and in which order they open and close."""
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
 from relay import __version__
 from relay.app.adapters import StartError, SystemClock, Uuid7Ids
+from relay.app.callbacks import callback_clients, make_callback_worker
 from relay.app.policies import (
     load_words,
     make_accept_policy,
@@ -32,6 +34,7 @@ from relay.sending.ports import Journal, JournalUnavailable
 from relay.sending.prepare import Rules
 from relay.sending.upkeep import Upkeep
 from relay.settings import Settings, client_policies, list_secrets
+from relay.webhooks.callbacks.worker import CallbackWorker
 from relay.webhooks.credentials import Doorman
 from relay.webhooks.front import Webhooks
 from relay.webhooks.receivers import Receiver, make_receivers
@@ -47,6 +50,7 @@ class Relay:
 
     application: AsgiApplication
     dispatcher: Dispatcher
+    callbacks: CallbackWorker
 
     def __init__(self, settings: Settings, log_stream: BinaryIO | None = None) -> None:
         self.settings = settings
@@ -64,7 +68,7 @@ class Relay:
         self._keys = KeyRing(())
         self._receivers: Mapping[str, Receiver] = {}
         self.follow(settings)
-        self._journal: Journal = open_journal(settings.journal.url, clock=self._clock)
+        self._journal = open_journal(settings.journal.url, clock=self._clock)
 
     async def open(self) -> None:
         """Open the journal, settle what dead processes left, begin to send.
@@ -77,7 +81,9 @@ class Relay:
             hash_key = await find_hash_key(self._journal, self.settings)
             self.dispatcher = self._make_dispatcher(hash_key)
             self.application = self._make_application()
+            self.callbacks = self._make_callbacks()
             await self.dispatcher.start()
+            self.callbacks.start()
         except JournalUnavailable as failure:
             raise _unusable(failure) from None
 
@@ -109,8 +115,9 @@ class Relay:
         return build_metrics_application(self._surroundings(), self.metrics)
 
     async def drain(self) -> Drained:
-        """Refuse what is new, let what is out finish and be recorded."""
-        return await self.dispatcher.drain()
+        """Refuse what is new, let what is out finish and be recorded; callbacks that are not through wait in line."""
+        drained, _ = await asyncio.gather(self.dispatcher.drain(), self.callbacks.stop())
+        return drained
 
     async def close(self) -> None:
         """Say goodbye to the journal; write what is left of the traces."""
@@ -132,6 +139,7 @@ class Relay:
             for key in client.keys
         )
         self._receivers = make_receivers(settings.receivers)
+        self._callback_clients = callback_clients(settings)
         self.metrics.clients.follow(self._clients)
         self.log.redactor.know(list_secrets(settings))
 
@@ -159,6 +167,11 @@ class Relay:
             accept_policy=make_accept_policy(settings, hash_key),
             dial_policy=make_dial_policy(settings),
             policy=make_sending_policy(settings),
+        )
+
+    def _make_callbacks(self) -> CallbackWorker:
+        return make_callback_worker(
+            self.settings, self._journal, self.recorder, self._clock, lambda: self._callback_clients
         )
 
     def _make_application(self) -> AsgiApplication:
