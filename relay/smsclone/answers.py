@@ -17,13 +17,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from relay.domain.codes import Code
+from relay.domain.codes import STATUS_OF, Code, Status
 from relay.domain.notification import Outcome
 from relay.domain.numbers import match_number
 from relay.smsclone.codes import ACCEPTED, RECORDS, REJECTIONS, UNKNOWN_RANK, UNLISTED, BatchCode
 from relay.smsclone.withholding import Withholding
 
-_AROUND = " \t\r\n\0\ufeff\u00a0\u200b"
+_AROUND = " \t\r\n\ufeff\u00a0\u200b"
 _HEAD = re.compile(r"(TG[0-9]{2})(?![^\W_])", re.IGNORECASE)
 _RECORD_START = re.compile(r",[\s]*(?=[A-Za-z0-9]{1,8}\|\+?[0-9]*(?:[|,]|\Z))")
 """Where a record can begin: a code, a pipe, digits, then a pipe, or the end of a record that is too short."""
@@ -42,7 +42,7 @@ class Record(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """A readable answer: ``TG00`` with its records, or a rejection. ``warnings`` are closed words."""
+    """A readable answer: ``TG00`` or a rejection, with the records that it has. ``warnings`` are closed words."""
 
     code: str
     records: tuple[Record, ...] = ()
@@ -52,6 +52,11 @@ class Answer(Struct, frozen=True, kw_only=True):
     def accepted(self) -> bool:
         """Whether the batch was taken."""
         return self.code == ACCEPTED
+
+    @property
+    def contradicts_itself(self) -> bool:
+        """Whether it refuses the whole batch and says all the same that something of it was sent."""
+        return not self.accepted and any(STATUS_OF[judge(record)[0]] is Status.SENT for record in self.records)
 
 
 class Unreadable(Struct, frozen=True):
@@ -70,9 +75,11 @@ def parse_answer(body: bytes) -> Answer | Unreadable:
         return Unreadable("no_code_at_start")
     code = match.group(1).upper()
     warnings = [] if match.group(1) == code else ["lower_case"]
-    if code != ACCEPTED:
-        return Answer(code=code, warnings=(*warnings, *(["records_on_rejection"] if "|" in text else [])))
     _, _, tail = text.partition(":")
+    if code != ACCEPTED:
+        has_records = "|" in text
+        parts = _split(tail or text[match.end() :]) if has_records else []
+        return _rejected(code, has_records, [_parse_record(part, []) for part in parts], warnings)
     return _accepted([_parse_record(part, warnings) for part in _split(tail)], warnings)
 
 
@@ -80,6 +87,12 @@ def _accepted(records: list[Record], warnings: list[str]) -> Answer:
     if not records:
         warnings.append("no_records")
     return Answer(code=ACCEPTED, records=tuple(records), warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _rejected(code: str, has_records: bool, records: list[Record], warnings: list[str]) -> Answer:
+    if has_records:
+        warnings.append("records_on_rejection")
+    return Answer(code=code, records=tuple(records), warnings=tuple(warnings))
 
 
 def _split(tail: str) -> list[str]:
@@ -110,11 +123,11 @@ def _parse_json(text: str) -> Answer | Unreadable:
         return Unreadable("no_code_at_start")
     code = head.upper()
     warnings = [] if head == code else ["lower_case"]
-    messages = document.get("messages")
+    listed = document.get("messages")
+    messages = [message for message in listed if isinstance(message, dict)] if isinstance(listed, list) else []
     if code != ACCEPTED:
-        return Answer(code=code, warnings=(*warnings, *(["records_on_rejection"] if messages else [])))
-    listed = messages if isinstance(messages, list) else []
-    return _accepted([_json_record(message, warnings) for message in listed if isinstance(message, dict)], warnings)
+        return _rejected(code, bool(listed), [_json_record(message, []) for message in messages], warnings)
+    return _accepted([_json_record(message, warnings) for message in messages], warnings)
 
 
 def _json_record(message: Mapping[str, Any], warnings: list[str]) -> Record:
@@ -128,17 +141,23 @@ def _json_field(value: object) -> str:
     return value.replace("|", " ") if isinstance(value, str) else ""
 
 
-def record_outcome(record: Record, number: str, withholding: Withholding) -> tuple[Outcome, int]:
-    """Say what a record means, and how it ranks among several for one number."""
-    upstream = withholding.keep(record.code, record.word, record.description, record.message_id, number)
+def judge(record: Record) -> tuple[Code, int]:
+    """Say what a record means, and how it ranks among several for one number. Code and word must agree."""
     known = RECORDS.get(record.code)
     if record.word is None:
-        return Outcome(code=Code.UNREADABLE_ANSWER, upstream=upstream), UNKNOWN_RANK
+        return Code.UNREADABLE_ANSWER, UNKNOWN_RANK
     if known is None:
-        return Outcome(code=Code.UNLISTED_CODE, upstream=upstream), UNKNOWN_RANK
+        return Code.UNLISTED_CODE, UNKNOWN_RANK
     if not record.word.isascii() or record.word.upper() != known.word:
-        return Outcome(code=Code.CONFLICTING_ANSWER, upstream=upstream), UNKNOWN_RANK
-    return Outcome(code=known.code, upstream=upstream), known.rank
+        return Code.CONFLICTING_ANSWER, UNKNOWN_RANK
+    return known.code, known.rank
+
+
+def record_outcome(record: Record, number: str, withholding: Withholding) -> tuple[Outcome, int]:
+    """Make a record the outcome of a number; with its rank."""
+    upstream = withholding.keep(record.code, record.word, record.description, record.message_id, number)
+    code, rank = judge(record)
+    return Outcome(code=code, upstream=upstream), rank
 
 
 def match_outcomes(

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from relay.domain.codes import Code, Route
 from relay.domain.notification import Outcome, UpstreamRecord
@@ -15,20 +14,17 @@ from relay.sending.ports import (
     SendResult,
 )
 from relay.smsclone.answers import Answer, Unreadable, match_outcomes, parse_answer, parse_balance, rejection_of
+from relay.smsclone.exchange import Cause, Exchange, Exchanger
 from relay.smsclone.query import Queries
-from relay.smsclone.transport import Exchange
 from relay.smsclone.withholding import Withholding
 
-MAX_TARGET_BYTES = 6000
+LONGEST_URL_BYTES = 5_999
+"""A URL stays under 6,000 bytes (SPEC section 2); scheme and host count."""
+
 _LEARNED_SECONDS = 3600.0
 
-
-class Transport(Protocol):
-    """Makes one GET."""
-
-    async def exchange(self, target: bytes, deadline: float) -> Exchange:
-        """See ``BilledGetTransport.exchange``."""
-        ...
+_GARBLED = frozenset({Cause.TRUNCATED, Cause.MALFORMED, Cause.TOO_LARGE, Cause.COMPRESSED, Cause.INTERIM_FLOOD})
+"""Ends of an exchange in which something came back that cannot be read."""
 
 
 class SmscloneClient:
@@ -40,7 +36,7 @@ class SmscloneClient:
     """
 
     def __init__(
-        self, queries: Queries, transport: Transport, *, most_recipients: int, monotonic: Callable[[], float]
+        self, queries: Queries, transport: Exchanger, *, most_recipients: int, monotonic: Callable[[], float]
     ) -> None:
         self._queries = queries
         self._transport = transport
@@ -50,7 +46,8 @@ class SmscloneClient:
 
     def chunk(self, sender: str, message: str, route: Route, numbers: Sequence[str]) -> list[tuple[int, ...]]:
         """See ``Upstream.chunk``."""
-        return self._queries.chunk(route, sender, numbers, message, most=self._most_now(), most_bytes=MAX_TARGET_BYTES)
+        most_bytes = LONGEST_URL_BYTES - self._queries.origin_bytes
+        return self._queries.chunk(route, sender, numbers, message, most=self._most_now(), most_bytes=most_bytes)
 
     async def send(self, request: SendRequest, timeout_seconds: float) -> SendResult:
         """See ``Upstream.send``."""
@@ -61,10 +58,13 @@ class SmscloneClient:
         seconds = loop.time() - started
         if exchange.status is None:
             return _unanswered(request, exchange, seconds)
+        if 300 <= exchange.status < 400:
+            return _unknown(request, Code.UNREADABLE_ANSWER, "redirect", seconds)
         answer = parse_answer(exchange.body)
-        if isinstance(answer, Unreadable) or 300 <= exchange.status < 400:
-            cause = "redirect" if 300 <= exchange.status < 400 else "unreadable"
-            return _unknown(request, Code.UNREADABLE_ANSWER, cause, seconds)
+        if isinstance(answer, Unreadable):
+            return _unknown(request, Code.UNREADABLE_ANSWER, "unreadable", seconds, _status_warning(exchange))
+        if answer.contradicts_itself:
+            return _unknown(request, Code.CONFLICTING_ANSWER, "contradiction", seconds, answer.warnings)
         if answer.accepted:
             outcomes, warnings = match_outcomes(
                 answer.records, request.numbers, Withholding(self._queries.credentials, request.message)
@@ -121,7 +121,8 @@ class SmscloneClient:
 
 def _unanswered(request: SendRequest, exchange: Exchange, seconds: float) -> SendResult:
     if exchange.wrote:
-        return _unknown(request, Code.NO_ANSWER, exchange.cause.value, seconds)
+        code = Code.UNREADABLE_ANSWER if exchange.cause in _GARBLED else Code.NO_ANSWER
+        return _unknown(request, code, exchange.cause.value, seconds)
     return SendResult(
         outcome=SendOutcome.NOT_SENT,
         outcomes=(Outcome(code=Code.UPSTREAM_UNREACHABLE),) * len(request.numbers),
@@ -130,12 +131,15 @@ def _unanswered(request: SendRequest, exchange: Exchange, seconds: float) -> Sen
     )
 
 
-def _unknown(request: SendRequest, code: Code, cause: str, seconds: float) -> SendResult:
+def _unknown(
+    request: SendRequest, code: Code, cause: str, seconds: float, warnings: tuple[str, ...] = ()
+) -> SendResult:
     return SendResult(
         outcome=SendOutcome.UNKNOWN,
         outcomes=(Outcome(code=code),) * len(request.numbers),
         cause=cause,
         seconds=seconds,
+        warnings=warnings,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from relay.smsclone.transport import Cause, Exchange
+from relay.smsclone.exchange import Cause, Exchange
 
 
 class InProcessTransport:
@@ -16,7 +16,7 @@ class InProcessTransport:
         self._answer = answer
 
     async def exchange(self, target: bytes, deadline: float) -> Exchange:
-        """See ``BilledGetTransport.exchange``."""
+        """See ``Exchanger.exchange``."""
         del deadline
         status, body = self._answer(target)
         if not body:  # the stand-in's way to say that no whole answer would have come

@@ -25,7 +25,10 @@ class Queries:
     def __init__(self, base_url: str, username: str, password: str) -> None:
         self.credentials = (username, password)
         """What must not come back to anybody in words of the upstream."""
-        prefix = quote(urlsplit(base_url).path.rstrip("/"), safe="/%")
+        parts = urlsplit(base_url)
+        self.origin_bytes = len(f"{parts.scheme}://{parts.netloc}")
+        """What stands before the targets in a URL."""
+        prefix = quote(parts.path.rstrip("/"), safe="/%")
         self._credentials = f"?username={_encode(username)}&password={_encode(password)}"
         self._prefix = prefix
 

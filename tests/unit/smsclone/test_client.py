@@ -86,11 +86,51 @@ async def test_the_call_is_made_once_with_the_deadline_of_the_loops_clock() -> N
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.ANSWERED])
 async def test_an_exchange_without_an_answer_is_unknown_if_a_byte_left_and_not_sent_otherwise(cause: Cause) -> None:
     left = await send(Exchange(wrote=True, cause=cause))
-    assert (left.outcome, left.cause, codes(left)) == (SendOutcome.UNKNOWN, cause.value, [Code.NO_ANSWER] * 2)
+    assert (left.outcome, left.cause) == (SendOutcome.UNKNOWN, cause.value)
+    assert {outcome.status for outcome in left.outcomes} == {Status.UNKNOWN}
     stayed = await send(Exchange(wrote=False, cause=cause))
     assert stayed.outcome is SendOutcome.NOT_SENT
     assert {outcome.status for outcome in stayed.outcomes} == {Status.NOT_SENT}
     assert codes(stayed) == [Code.UPSTREAM_UNREACHABLE] * 2
+
+
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [
+        (Cause.TIMEOUT, Code.NO_ANSWER),
+        (Cause.RESET, Code.NO_ANSWER),
+        (Cause.CLOSED, Code.NO_ANSWER),
+        (Cause.TRUNCATED, Code.UNREADABLE_ANSWER),
+        (Cause.MALFORMED, Code.UNREADABLE_ANSWER),
+        (Cause.TOO_LARGE, Code.UNREADABLE_ANSWER),
+        (Cause.COMPRESSED, Code.UNREADABLE_ANSWER),
+        (Cause.INTERIM_FLOOD, Code.UNREADABLE_ANSWER),
+    ],
+)
+async def test_an_answer_that_came_and_cannot_be_read_is_told_from_none(cause: Cause, code: Code) -> None:
+    assert codes(await send(Exchange(wrote=True, cause=cause))) == [code] * 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"TG17-Not Enough Units Balance:0000|2348012345678|9967534522177818556581618|SENT|MESSAGE SENT TO PROVIDER",
+        b"TG20-X:2222|2348012345678|1|REJECTED|X,14|2348098765432|1|dnd_sent|X",
+        b'{"responseCode":"TG17","messages":[{"statusCode":"1111","recipient":"1","messageId":"1","status":"DELIVERED"}]}',
+    ],
+)
+async def test_a_rejection_that_says_that_something_was_sent_is_unknown_and_never_safe_to_repeat(body: bytes) -> None:
+    result = await send(answered(body))
+    assert (result.outcome, result.cause, result.rejection) == (SendOutcome.UNKNOWN, "contradiction", None)
+    assert codes(result) == [Code.CONFLICTING_ANSWER] * 2
+    assert not result.too_many
+    assert "records_on_rejection" in result.warnings
+
+
+async def test_a_rejection_whose_records_say_no_as_well_is_a_rejection() -> None:
+    result = await send(answered(b"TG17-Not Enough Units Balance:2222|2348012345678|1|REJECTED|MESSAGE REJECTED"))
+    assert (result.outcome, codes(result)) == (SendOutcome.REJECTED, [Code.UPSTREAM_REJECTED] * 2)
+    assert result.warnings == ("records_on_rejection",)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 399])
@@ -203,9 +243,13 @@ async def test_a_learned_limit_never_exceeds_the_settings() -> None:
     assert chunk_sizes(client) == [30, 30, 30, 10]
 
 
-def test_a_text_without_room_for_a_recipient_is_refused_at_6000_bytes() -> None:
+def test_the_whole_url_stays_under_6000_bytes() -> None:
+    client = client_over(answered(b""))
+    without_text = len("https://sms.example") + len(QUERIES.send(Route.NORMAL, "Kanu", [ADA], ""))
+    longest = "x" * (5_999 - without_text)
+    assert client.chunk("Kanu", longest, Route.NORMAL, [ADA]) == [(0,)]
     with pytest.raises(MessageTooLongEncoded):
-        client_over(answered(b"")).chunk("Kanu", "\U0001f600" * 500, Route.NORMAL, [ADA])
+        client.chunk("Kanu", longest + "x", Route.NORMAL, [ADA])
 
 
 # --- balance ----------------------------------------------------------------------------------------------------------
