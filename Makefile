@@ -26,10 +26,10 @@ demo: $(VENV)/.runtime  ## sandbox + relay + sample traffic, told as a story; en
 	$(BIN)/relay demo
 
 test: $(VENV)/.dev  ## every test that needs no service, no account and no Docker
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: lint  ## lint, types, import contracts, quick tests: under a minute
-	$(BIN)/python -m pytest -m "not slow" tests/unit tests/house
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" tests/unit tests/house
 
 lint: $(VENV)/.dev  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
