@@ -23,8 +23,8 @@ LONGEST_URL_BYTES = 5_999
 
 _LEARNED_SECONDS = 3600.0
 
-_GARBLED = frozenset({Cause.TRUNCATED, Cause.MALFORMED, Cause.TOO_LARGE, Cause.COMPRESSED, Cause.INTERIM_FLOOD})
-"""Ends of an exchange in which something came back that cannot be read."""
+_GARBLED = frozenset({Cause.MALFORMED, Cause.TOO_LARGE, Cause.COMPRESSED, Cause.INTERIM_FLOOD})
+"""Ends of an exchange in which an answer came that cannot be read; one that is cut off is none."""
 
 
 class SmscloneClient:

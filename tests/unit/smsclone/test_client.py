@@ -100,7 +100,7 @@ async def test_an_exchange_without_an_answer_is_unknown_if_a_byte_left_and_not_s
         (Cause.TIMEOUT, Code.NO_ANSWER),
         (Cause.RESET, Code.NO_ANSWER),
         (Cause.CLOSED, Code.NO_ANSWER),
-        (Cause.TRUNCATED, Code.UNREADABLE_ANSWER),
+        (Cause.TRUNCATED, Code.NO_ANSWER),
         (Cause.MALFORMED, Code.UNREADABLE_ANSWER),
         (Cause.TOO_LARGE, Code.UNREADABLE_ANSWER),
         (Cause.COMPRESSED, Code.UNREADABLE_ANSWER),
