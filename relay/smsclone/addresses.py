@@ -40,7 +40,11 @@ class Addresses:
         if self._asked is None or self._asked.done() or loop.time() - self._asked_at > SHARED_LOOKUP_SECONDS:
             self._asked_at = loop.time()
             self._asked = loop.create_future()
-            threading.Thread(target=self._look_up, args=(loop, self._asked), name="name-lookup", daemon=True).start()
+            look_up = threading.Thread(target=self._look_up, args=(loop, self._asked), name="name-lookup", daemon=True)
+            try:
+                look_up.start()
+            except RuntimeError:  # the machine has no thread left
+                self._asked.set_result([])
         return await asyncio.shield(self._asked)
 
     def _look_up(self, loop: asyncio.AbstractEventLoop, asked: "asyncio.Future[list[str]]") -> None:

@@ -25,10 +25,13 @@ class ResumingContext(ssl.SSLContext):
         return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session or self._session)
 
     def keep_session(self, ssl_object: ssl.SSLObject | None) -> None:
-        """Remember a connection's session; in TLS 1.3 there is one only after the first answer."""
-        session = None if ssl_object is None else ssl_object.session
-        if session is not None:
-            self._session = session
+        """Remember a connection's session, once it has been answered: in TLS 1.3 there is none before.
+
+        A session that was taken is offered again; reading the next one out of OpenSSL costs more than it brings.
+        """
+        if ssl_object is None or ssl_object.session_reused:
+            return
+        self._session = ssl_object.session or self._session
 
 
 def make_tls_context(ca_file: Path | str | None = None) -> ResumingContext:

@@ -75,11 +75,12 @@ class BilledGetTransport(httpx.AsyncBaseTransport):
         if not await self._places.take(dial_by):
             return Exchange(wrote=False, cause=Cause.NO_SLOT)
         try:
-            connection = self._idle.take() or await self._dialer.dial(dial_by)
+            kept = self._idle.take()
+            connection = kept or await self._dialer.dial(dial_by)
             if isinstance(connection, Cause):
                 return Exchange(wrote=False, cause=connection)
             exchange = await connection.ask(self._before_target + target + self._after_target, deadline)
-            if isinstance(self._tls, ResumingContext):
+            if kept is None and isinstance(self._tls, ResumingContext):
                 self._tls.keep_session(connection.ssl_object)
             self._idle.put(connection)
             return exchange

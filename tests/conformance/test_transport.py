@@ -620,6 +620,32 @@ async def test_an_answer_that_nobody_asked_for_is_never_taken_for_the_next_one(s
         assert server.connections == 2
 
 
+TRIALS = 300
+
+
+@pytest.mark.slow
+@on_its_loop
+async def test_a_server_that_closes_at_any_moment_gets_no_request_twice_and_no_call_an_answer_that_is_not_its_own(
+    subject: Subject,
+) -> None:
+    chance = random.Random(4711)
+
+    def answer_and_leave_sometime(peer: Peer) -> None:
+        peer.receive()
+        peer.send(http_answer())
+        peer.pause(chance.random() * 0.002)
+
+    with FaultServer(answer_and_leave_sometime) as server:
+        async with opened(subject, server.base_url) as transport:
+            verdicts = []
+            for _ in range(TRIALS):
+                verdicts.append((await get(transport, server.base_url)).verdict)
+                await asyncio.sleep(chance.random() * 0.002)
+
+        assert verdicts.count("answered") <= len(server.ledger) <= TRIALS - verdicts.count("not_sent")
+        assert subject.keeps_connections or verdicts == ["answered"] * TRIALS
+
+
 # --- limits and leaks -----------------------------------------------------------------------------------------------
 
 
