@@ -2,6 +2,7 @@
 
 import re
 import typing
+from contextvars import copy_context
 
 import pytest
 from msgspec.structs import replace
@@ -303,9 +304,12 @@ def test_a_reload_that_was_refused_names_every_reason(recorder: Recorder, metric
 
 
 def test_lines_carry_the_ids_of_the_request_that_caused_them(recorder: Recorder, lines: Lines) -> None:
-    name_request("r7")
-    name_trace("4bf92f3577b34da6a3ce929d0e0e4736")
-    recorder.emit(FINISHED)
+    def caused() -> None:
+        name_request("r7")
+        name_trace("4bf92f3577b34da6a3ce929d0e0e4736")
+        recorder.emit(FINISHED)
+
+    copy_context().run(caused)
 
     [line] = lines.read_all()
     assert (line["request_id"], line["trace_id"]) == ("r7", "4bf92f3577b34da6a3ce929d0e0e4736")
