@@ -139,3 +139,20 @@ def postgres_server() -> Iterator[PostgresServer]:
 def postgres_url(postgres_server: PostgresServer) -> str:
     """An empty database of its own."""
     return postgres_server.url(postgres_server.create_database())
+
+
+@pytest.fixture(scope="session")
+def shared_database(postgres_server: PostgresServer) -> str:
+    """One database for many tests, made once: its migration costs more than most tests."""
+    return postgres_server.create_database()
+
+
+@pytest.fixture
+def emptied_postgres_url(postgres_server: PostgresServer, shared_database: str) -> str:
+    """That database with nothing in its tables (and without any before the first use)."""
+    with closing(postgres_server.connect(shared_database)) as connection:
+        if connection.execute("SELECT to_regclass('notifications')").fetchone() != (None,):
+            tables = "notifications, calls, sends, quotas, deduplications, processes, audit"
+            connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
+            connection.execute("DELETE FROM control WHERE name <> 'needs'")
+    return postgres_server.url(shared_database)

@@ -64,7 +64,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "sqlite":
         made = Store(f"sqlite:///{tmp_path / 'relay.db'}", shared=False)
     else:
-        made = Store(request.getfixturevalue("postgres_url"), shared=True)
+        made = Store(request.getfixturevalue("emptied_postgres_url"), shared=True)
     yield made
     await made.close()
 
@@ -76,8 +76,16 @@ async def journal(store: Store) -> StoredJournal:
 
 
 @pytest.fixture
-async def shared_store(postgres_url: str) -> AsyncIterator[Store]:
+async def shared_store(emptied_postgres_url: str) -> AsyncIterator[Store]:
     """The store that several processes may use."""
+    made = Store(emptied_postgres_url, shared=True)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def own_store(postgres_url: str) -> AsyncIterator[Store]:
+    """The same with a database of the test's own, to do to its tables what it wants."""
     made = Store(postgres_url, shared=True)
     yield made
     await made.close()

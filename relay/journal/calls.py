@@ -65,27 +65,38 @@ class Record(NamedTuple):
 
 def dial_all(refs: Sequence[CallRef], process: str) -> Work[list[bool]]:
     """Authorise the dials of calls that this process owns under their fences; in order."""
-    moved = yield [(_DIAL, _named(ref, process)) for ref in refs]
-    return [bool(result.changed) for result in moved]
+    in_order = _lock_order(refs)
+    moved = yield [(_DIAL, _named(refs[position], process)) for position in in_order]
+    granted = {position: bool(result.changed) for position, result in zip(in_order, moved, strict=True)}
+    return [granted[position] for position in range(len(refs))]
 
 
 def record_all(records: Sequence[Record], process: str) -> Work[list[RecordResult]]:
     """Write what calls brought, what follows from it, and the end of each notification if this is it; in order."""
-    finished = yield [(_FINISH, _finishing_of(record, process)) for record in records]
-    results: list[RecordResult] = []
+    in_order = _lock_order([record.ref for record in records])
+    finished = yield [(_FINISH, _finishing_of(records[position], process)) for position in in_order]
+    results: dict[int, RecordResult] = {}
     ending: list[OneCall] = []
-    for record, result in zip(records, finished, strict=True):
+    for position, result in zip(in_order, finished, strict=True):
+        record = records[position]
         if not result.changed:
-            results.append((yield from _settle_late(record)))
+            results[position] = yield from _settle_late(record)
             continue
-        results.append(RecordResult.RECORDED)
+        results[position] = RecordResult.RECORDED
         if record.follow_ups:
             yield from _add_calls(record.ref.notification_id, record.follow_ups)
         elif record.completion is not None:
             ending.append(OneCall(record.ref.notification_id, record.ref.ordinal, record.outcomes, record.completion))
     for several in (yield from end_one_calls(ending)):
         yield from complete(several.notification_id, several.completion)
-    return results
+    return [results[position] for position in range(len(records))]
+
+
+def _lock_order(refs: Sequence[CallRef]) -> Sequence[int]:
+    """Positions in one order of notifications for all transactions, so that two never wait for each other."""
+    if len(refs) == 1:
+        return (0,)
+    return sorted(range(len(refs)), key=lambda position: refs[position].notification_id)
 
 
 def _finishing_of(record: Record, process: str) -> dict[str, object]:

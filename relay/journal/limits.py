@@ -11,8 +11,8 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select, text, update
 
 from relay.journal.schema import quotas, sends
-from relay.journal.statements import Statement, Step, Work, insert_all
-from relay.sending.ports import AllCapped, Cap, Claim, Quota, QuotaExhausted
+from relay.journal.statements import Result, Statement, Step, Work, insert_all
+from relay.sending.ports import AllCapped, Cap, Claim, JournalUnavailable, Quota, QuotaExhausted
 
 Day = tuple[str, str]
 """Client and day."""
@@ -52,9 +52,8 @@ _SENT = Statement(
 )
 _INSERT_SEND = insert_all(sends)
 
-_SAVEPOINT = Statement(text("SAVEPOINT quota"))
-_ROLL_BACK = Statement(text("ROLLBACK TO SAVEPOINT quota"))
 _of_day = (_q.client == bindparam("of_client"), _q.day == bindparam("of_day"))
+_READ_SHARE = Statement(select(_q.day_limit, _q.share - _q.used).where(*_of_day, _q.shard == bindparam("of_shard")))
 _TAKE_FROM_SHARE = Statement(
     update(quotas)
     .values(used=_q.used + bindparam("wanted"))
@@ -84,13 +83,26 @@ def apply_limits(claims: Mapping[int, Claim], identity: Identity) -> Work[dict[i
     wanted = _wanted(claims, verdicts)
     if not wanted:
         return verdicts
-    yield [(_SAVEPOINT, {})]
-    steps = [_take_step(day, quota, identity) for day, quota in sorted(wanted.items())]
-    taken = yield steps
-    if all(result.changed for result in taken):
-        return verdicts
-    yield [(_ROLL_BACK, {})]  # what was taken, and the locks with it: all shards are locked in one order below
-    return (yield from _share_out(claims, history, wanted, identity))
+    days = sorted(wanted.items())
+    shares = yield [(_READ_SHARE, _shard_of(day, identity)) for day, _ in days]
+    if not all(_is_enough(share, quota) for share, (_, quota) in zip(shares, days, strict=True)):
+        return (yield from _share_out(claims, history, wanted, identity))
+    taken = yield [
+        (_TAKE_FROM_SHARE, _shard_of(day, identity) | {"wanted": quota.recipients, "at_limit": quota.limit})
+        for day, quota in days
+    ]
+    if not all(result.changed for result in taken):
+        # Another transaction took it first. To lock all shards now, with one of them in hand, might block for ever.
+        raise JournalUnavailable("contended")
+    return verdicts
+
+
+def _shard_of(day: Day, identity: Identity) -> dict[str, object]:
+    return {"of_client": day[0], "of_day": day[1], "of_shard": identity.shard}
+
+
+def _is_enough(share: Result, quota: Quota) -> bool:
+    return any(limit == quota.limit and left >= quota.recipients for limit, left in share.rows)
 
 
 def record_sends(claim: Claim, capped: Iterable[int]) -> list[Step]:
@@ -190,11 +202,6 @@ def _wanted(claims: Mapping[int, Claim], verdicts: Mapping[int, Verdict]) -> dic
             before = wanted[day].recipients if day in wanted else 0
             wanted[day] = Quota(claim.quota.day, before + claim.quota.recipients, claim.quota.limit)
     return wanted
-
-
-def _take_step(day: Day, quota: Quota, identity: Identity) -> Step:
-    where = {"of_client": day[0], "of_day": day[1], "of_shard": identity.shard}
-    return _TAKE_FROM_SHARE, where | {"wanted": quota.recipients, "at_limit": quota.limit}
 
 
 def _share_out(

@@ -2,7 +2,8 @@
 
 A migration must leave code of the version before it working (a column is added first and used later; it is dropped two
 versions after its last use), for replicas are replaced one by one. Where that cannot be, it raises the ``needs`` row:
-older code then refuses to start.
+older code then refuses to start. The same goes for a new word of a closed vocabulary (a code, a status): it is read by
+one version before the next one writes it.
 """
 
 import sqlite3

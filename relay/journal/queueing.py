@@ -86,7 +86,9 @@ _OWN_EXPIRED = _own(
     select(_n.id).where(_is_queued, _n.expires_at <= bindparam("now")).order_by(_n.expires_at).limit(_most)
 )
 _OWN_BACK = _own(
-    select(_n.id).where(one_of(_n.id, "ids"), or_(_is_queued, _is_mine), ~_was_dialled), wait=True, lists=("ids",)
+    select(_n.id).where(one_of(_n.id, "ids"), or_(_is_queued, _is_mine), ~_was_dialled).order_by(_n.id),
+    wait=True,
+    lists=("ids",),
 )
 _OWN_OF_DEAD = _own(select(_n.id).where(_is_owned, _n.owner != bindparam("me"), ~_owner_lives).limit(_most))
 _PUT_BACK = Statement(

@@ -29,6 +29,7 @@ _LOCK = b"SELECT pg_advisory_xact_lock(%(lock)s::bigint)"
 
 _CONNECTION = {
     "application_name": "relay",
+    "client_encoding": "UTF8",
     "connect_timeout": 5,
     "target_session_attrs": "read-write",
     "keepalives_idle": 5,
@@ -48,7 +49,10 @@ _FIRST_CONNECTION_SECONDS = 10.0
 _CONNECTION_SECONDS = 3.0
 """How long work waits for a connection."""
 
+_MOST_REPETITIONS = 3
+
 _UNREACHABLE = ("08", "57P", "53300", "25006")
+_WORDS = {"53100": "disk_full", "42501": "permission_denied"}
 _TIMED_OUT = ("55P03", "57014", "25P03")
 _CONTENDED = ("40001", "40P01")
 _STATEMENTS = 300
@@ -82,8 +86,8 @@ def reason_of(error: Exception) -> str:
         return "unreachable" if isinstance(error, psycopg.OperationalError) else "failed"
     if code.startswith(_UNREACHABLE):
         return "unreachable"
-    if code == "53100":
-        return "disk_full"
+    if code in _WORDS:
+        return _WORDS[code]
     if code in _TIMED_OUT:
         return "timeout"
     return "contended" if code in _CONTENDED else "failed"
@@ -167,18 +171,25 @@ class Sessions:
             task.exception()  # whoever waited has it, or is gone
 
     async def _run(self, work: Callable[[], Work[T]], begin: Sequence[Begin]) -> T:
-        try:
-            return await self._run_once(work, begin)
-        except psycopg_pool.PoolTimeout:
-            raise JournalUnavailable("unreachable") from None
-        except psycopg.Error as error:
-            if reason_of(error) != "unreachable":
-                raise JournalUnavailable(reason_of(error)) from None
-        await self._use().drain()  # idle connections that died with their server, or lead to one that now only reads
-        try:
-            return await self._run_once(work, begin)
-        except psycopg.Error as error:
-            raise JournalUnavailable(reason_of(error)) from None
+        """Run it, and again where it was rolled back for a reason that passes."""
+        reason = "contended"
+        for _ in range(_MOST_REPETITIONS):
+            try:
+                return await self._run_once(work, begin)
+            except psycopg_pool.PoolTimeout:
+                raise JournalUnavailable("unreachable") from None
+            except psycopg.Error as error:
+                reason = reason_of(error)
+            except JournalUnavailable as failure:
+                if failure.ambiguous:
+                    raise
+                reason = failure.reason
+            if reason not in ("unreachable", "contended"):
+                raise JournalUnavailable(reason)
+            if reason == "unreachable":
+                # Idle connections may have died with their server, or lead to one that now only reads.
+                await self._use().drain()
+        raise JournalUnavailable(reason)
 
     async def _run_once(self, work: Callable[[], Work[T]], begin: Sequence[Begin]) -> T:
         pool = self._use()

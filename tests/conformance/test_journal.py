@@ -349,6 +349,23 @@ async def test_follow_ups_of_calls_that_end_at_once_do_not_clash(journal: Journa
     assert sorted(call.recipients for call in added) == [(0, 1), (2, 3)]
 
 
+async def test_calls_of_the_same_notifications_are_dialled_and_recorded_side_by_side(journal: Journal) -> None:
+    numbers = [f"234801234567{digit}" for digit in range(4)]
+    claims = [make_claim(*numbers, calls=[[0], [1], [2], [3]]) for _ in range(30)]
+    accepted = [await accept(journal, claim) for claim in claims]
+    refs = [first_call(item, position) for position in range(4) for item in accepted]
+
+    async def run(refs: list[CallRef]) -> None:
+        for ref in refs:
+            assert await journal.start_dialling(ref)
+            assert await journal.record(ref, [SENT]) is RecordResult.RECORDED
+
+    await asyncio.gather(*(run(refs[turn::12][:: -1 if turn % 2 else 1]) for turn in range(12)))
+
+    for claim in claims:
+        assert codes(await found(journal, claim)) == [Code.SENT] * 4
+
+
 async def test_a_notification_ends_only_when_every_call_is_done(journal: Journal) -> None:
     claim = make_claim("2348012345678", "2348012345679", calls=[[0], [1]])
     accepted = await accept(journal, claim)

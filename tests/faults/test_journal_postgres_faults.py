@@ -308,7 +308,7 @@ async def test_a_url_that_cannot_be_read_stops_the_start_without_being_repeated(
 
 @pytest.mark.slow
 async def test_a_dead_session_that_holds_a_key_delays_only_claims_with_that_key(
-    shared_store: Store, postgres_url: str
+    shared_store: Store,
 ) -> None:
     journal = await shared_store.open()
     await accept(journal, make_claim(id="template", client="other"))
@@ -410,28 +410,28 @@ async def test_a_process_that_may_not_migrate_refuses_an_older_database(postgres
         await make_journal(postgres_url, migrate=False).open()
 
 
-async def test_both_versions_work_while_replicas_are_replaced(shared_store: Store) -> None:
-    running = await shared_store.open()
+async def test_both_versions_work_while_replicas_are_replaced(own_store: Store) -> None:
+    running = await own_store.open()
     claim = make_claim()
     ref = first_call(await accept(running, claim))
-    shared_store.query("ALTER TABLE notifications ADD COLUMN of_a_later_version text")
-    shared_store.query("ALTER TABLE calls ADD COLUMN of_a_later_version bigint NOT NULL DEFAULT 0")
-    shared_store.query("UPDATE alembic_version SET version_num = '9998'")
+    own_store.query("ALTER TABLE notifications ADD COLUMN of_a_later_version text")
+    own_store.query("ALTER TABLE calls ADD COLUMN of_a_later_version bigint NOT NULL DEFAULT 0")
+    own_store.query("UPDATE alembic_version SET version_num = '9998'")
 
     assert await running.start_dialling(ref)
     assert await running.record(ref, [SENT], completion=completion()) is RecordResult.RECORDED
-    started_again = await shared_store.open()
+    started_again = await own_store.open()
     await accept(started_again, make_claim())
     assert (await found(started_again, claim)).completed_at is not None
 
 
-async def test_a_newer_schema_that_does_not_bear_this_code_is_refused(shared_store: Store) -> None:
-    await (await shared_store.open()).close()
-    shared_store.query("UPDATE alembic_version SET version_num = '9998'")
-    shared_store.query("UPDATE control SET value = '9998' WHERE name = 'needs'")
+async def test_a_newer_schema_that_does_not_bear_this_code_is_refused(own_store: Store) -> None:
+    await (await own_store.open()).close()
+    own_store.query("UPDATE alembic_version SET version_num = '9998'")
+    own_store.query("UPDATE control SET value = '9998' WHERE name = 'needs'")
 
     with pytest.raises(JournalUnavailable, match="schema_too_new"):
-        await make_journal(shared_store.url).open()
+        await make_journal(own_store.url).open()
 
 
 # --- the driver's errors ------------------------------------------------------------------------------------------
@@ -441,6 +441,7 @@ async def test_a_newer_schema_that_does_not_bear_this_code_is_refused(shared_sto
     ("error", "reason"),
     [
         (psycopg.errors.DiskFull, "disk_full"),
+        (psycopg.errors.InsufficientPrivilege, "permission_denied"),
         (psycopg.errors.ReadOnlySqlTransaction, "unreachable"),
         (psycopg.errors.AdminShutdown, "unreachable"),
         (psycopg.errors.CannotConnectNow, "unreachable"),

@@ -1,6 +1,5 @@
 """Every statement can be said to both stores, and finds its rows by an index."""
 
-import gc
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,10 +18,13 @@ SMALL = ("processes", "deduplications", "disabled_callbacks", "quotas", "CONSTAN
 
 def statements() -> list[Statement]:
     """Every statement of the journal, listings with every field among them."""
+    found: list[object] = []
+    for module in MODULES:
+        for value in vars(module).values():
+            found += value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
     for fields in [(), ("reference",), ("idempotency_key",), ("before",), ("created_from", "created_to", "before")]:
-        for kind in ("any", "sent", "other", "owned"):
-            reading._listing(fields, kind)
-    return [found for found in gc.get_objects() if isinstance(found, Statement) and found._sqlite is not None]
+        found += [reading._listing(fields, kind) for kind in ("any", "sent", "other", "owned")]
+    return [item for item in found if isinstance(item, Statement)]
 
 
 @pytest.fixture
