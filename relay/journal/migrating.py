@@ -9,8 +9,6 @@ one version before the next one writes it.
 import sqlite3
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, NullPool, StaticPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -99,6 +97,9 @@ def _read_versions(connection: Connection) -> tuple[str | None, str]:
 
 def migrate(connection: Connection) -> None:
     """Run what is missing, in the transaction that the connection is in."""
+    from alembic import command  # only a start that migrates pays for it
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection

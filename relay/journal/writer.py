@@ -88,10 +88,7 @@ class Writer:
         return future
 
     def _hand_over(self) -> None:
-        """Give the thread what one turn of the loop brought, in one piece: one group, and one waking of the thread.
-
-        Measured: handing over each job by itself costs 40 µs more a notification, in small groups and in switches.
-        """
+        """Give the thread what one turn of the loop brought, in one piece: one group, and one waking of the thread."""
         new, self._new = self._new, []
         self._handed_over.put(new)
 
