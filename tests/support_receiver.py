@@ -69,7 +69,11 @@ async def _read(reader: asyncio.StreamReader) -> Received:
 
 @asynccontextmanager
 async def running_receiver(
-    receiver: CallbackReceiver | None = None, tls: ssl.SSLContext | None = None
+    receiver: CallbackReceiver | None = None,
+    tls: ssl.SSLContext | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[CallbackReceiver]:
     """A receiver that listens, ended afterwards with every connection that is left."""
     receiver = receiver if receiver is not None else CallbackReceiver()
@@ -80,7 +84,7 @@ async def running_receiver(
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(accept, host, port, ssl=tls)
     receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver
