@@ -17,6 +17,9 @@ from relay.sending.ports import UNKNOWN_INTERRUPTED, CallRef, Clock, Journal, Ta
 from relay.sending.report import Report
 
 _AT_A_TIME = 100
+_MOST_ROUNDS = 20
+"""A late owner can bring follow-ups only so often: a chunk is halved seven times at most."""
+
 _BEFORE_DIAL = Outcome(code=Code.INTERRUPTED_BEFORE_DIAL)
 
 
@@ -60,38 +63,56 @@ async def close_or_requeue(item: Taken, journal: Journal, clock: Clock, remains:
     Returns:
         The notification as it ended; ``None`` where it goes on, or somebody else ended it.
     """
-    notification = item.stored.notification
-    synchronous = notification.mode is Mode.SYNCHRONOUS
-    calls = [await _close(item, call, journal, remains, synchronous=synchronous) for call in item.stored.calls]
     remains.notifications += 1
-    if any(call.state is CallState.CLAIMED for call in calls):
-        remains.requeued += 1
-        await journal.requeue(notification.id, item.fence, clock.now_ms())
-        return None
-    now = clock.now_ms()
-    stored: Stored = replace(item.stored, calls=tuple(calls), completed_at=now, owned=False)
-    return stored if await journal.complete(notification.id, completion_of(stored, now)) else None
+    synchronous = item.stored.notification.mode is Mode.SYNCHRONOUS
+    return await _end(item, journal, clock, remains, closes_claimed=synchronous)
 
 
 async def end_unsent(taken: Sequence[Taken], journal: Journal, clock: Clock) -> None:
     """End notifications that were claimed but promised to nobody: nothing of them is sent."""
     for item in taken:
-        calls = [await _close(item, call, journal, Remains(), synchronous=True) for call in item.stored.calls]
+        await _end(item, journal, clock, Remains(), closes_claimed=True)
+
+
+async def _end(item: Taken, journal: Journal, clock: Clock, remains: Remains, *, closes_claimed: bool) -> Stored | None:
+    """Close what must not go on, then end the notification or put it back.
+
+    An owner that only seemed dead may still record an answer, and what follows from it, between any two steps here: so
+    what the journal holds is read anew after every close, and its answers stand.
+    """
+    notification_id = item.stored.notification.id
+    stored: Stored | None = item.stored
+    for _ in range(_MOST_ROUNDS):
+        if stored is None or stored.completed_at is not None:
+            return None
+        closing = [call for call in stored.calls if _must_close(call, closes_claimed=closes_claimed)]
+        for call in closing:
+            await _close(item, call, journal, remains)
+        if closing:
+            stored = await journal.find(notification_id)
+            continue
+        if any(call.state is CallState.CLAIMED for call in stored.calls):
+            remains.requeued += 1
+            await journal.requeue(notification_id, item.fence, clock.now_ms())
+            return None
         now = clock.now_ms()
-        stored: Stored = replace(item.stored, calls=tuple(calls), completed_at=now, owned=False)
-        await journal.complete(item.stored.notification.id, completion_of(stored, now))
+        ended: Stored = replace(stored, completed_at=now, owned=False)
+        if await journal.complete(notification_id, completion_of(ended, now)):
+            return ended
+        stored = await journal.find(notification_id)
+    return None
 
 
-async def _close(item: Taken, call: Call, journal: Journal, remains: Remains, *, synchronous: bool) -> Call:
+def _must_close(call: Call, *, closes_claimed: bool) -> bool:
+    return call.state is CallState.DIALLING or (call.state is CallState.CLAIMED and closes_claimed)
+
+
+async def _close(item: Taken, call: Call, journal: Journal, remains: Remains) -> None:
     if call.state is CallState.DIALLING:
         outcome = UNKNOWN_INTERRUPTED
         remains.interrupted += 1
-    elif call.state is CallState.CLAIMED and synchronous:
+    else:
         outcome = _BEFORE_DIAL
         remains.before_dial += 1
-    else:
-        return call
-    outcomes = (outcome,) * len(call.recipients)
     ref = CallRef(item.stored.notification.id, call.ordinal, item.fence)
-    await journal.record(ref, outcomes)
-    return replace(call, state=CallState.DONE, outcomes=outcomes)
+    await journal.record(ref, (outcome,) * len(call.recipients))

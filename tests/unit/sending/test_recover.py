@@ -1,0 +1,111 @@
+"""What a dead process left, on a real journal: dialled calls are unknown, the others certainly were not sent."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fakes import FakeClock
+from relay.domain.codes import Code, Status
+from relay.domain.notification import Mode, Outcome, PlannedCall, UpstreamRecord, view_recipients
+from relay.journal.sqlite import SqliteJournal
+from relay.sending.events import Event
+from relay.sending.ports import CallRef, Claimed, Taken
+from relay.sending.recover import recover_dead
+from support_journal import make_claim
+
+SENT = Outcome(code=Code.SENT, upstream=UpstreamRecord("0000", "SENT"))
+
+
+class Heard:
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
+    journal = SqliteJournal(tmp_path / "relay.db", clock=FakeClock())
+    await journal.open()
+    yield journal
+    await journal.close()
+
+
+async def reopen(journal: SqliteJournal) -> None:
+    """Become another process: what the first one owned belongs to a dead one now."""
+    await journal.close()
+    await journal.open()
+
+
+async def claim(journal: SqliteJournal) -> Claimed:
+    [claimed] = await journal.claim([make_claim()])
+    assert isinstance(claimed, Claimed)
+    return claimed
+
+
+async def codes(journal: SqliteJournal, notification_id: str) -> list[Code]:
+    stored = await journal.find(notification_id)
+    assert stored is not None
+    assert stored.completed_at is not None
+    return [result.code for result in view_recipients(stored)]
+
+
+async def test_a_claim_that_was_not_dialled_ends_as_not_sent(journal: SqliteJournal) -> None:
+    claimed = await claim(journal)
+    await reopen(journal)
+    remains = await recover_dead(journal, FakeClock(), Heard())
+
+    assert await codes(journal, claimed.stored.notification.id) == [Code.INTERRUPTED_BEFORE_DIAL]
+    assert (remains.before_dial, remains.interrupted) == (1, 0)
+
+
+async def test_a_call_that_was_out_is_unknown(journal: SqliteJournal) -> None:
+    claimed = await claim(journal)
+    notification_id = claimed.stored.notification.id
+    await journal.start_dialling(CallRef(notification_id, claimed.stored.calls[0].ordinal, claimed.fence))
+    await reopen(journal)
+    await recover_dead(journal, FakeClock(), Heard())
+
+    assert await codes(journal, notification_id) == [Code.INTERRUPTED]
+
+
+class LateOwner(SqliteJournal):
+    """A journal in which the owner that seemed dead records its answer just before it is recovered."""
+
+    late: CallRef | None = None
+    follow_ups: tuple[PlannedCall, ...] = ()
+
+    async def take_from_dead(self, limit: int) -> list[Taken]:
+        taken = await super().take_from_dead(limit)
+        if taken and self.late is not None:
+            ref, self.late = self.late, None
+            outcomes = () if self.follow_ups else (SENT,)
+            await self.record(ref, outcomes, follow_ups=self.follow_ups)
+        return taken
+
+
+@pytest.mark.parametrize("halved", [False, True], ids=["an answer", "follow-ups"])
+async def test_what_a_late_owner_still_records_stands_and_nothing_stays_open(tmp_path: Path, halved: bool) -> None:
+    journal = LateOwner(tmp_path / "relay.db", clock=FakeClock())
+    await journal.open()
+    claimed = await claim(journal)
+    notification_id = claimed.stored.notification.id
+    call = claimed.stored.calls[0]
+    ref = CallRef(notification_id, call.ordinal, claimed.fence)
+    await journal.start_dialling(ref)
+    await reopen(journal)
+    journal.late = ref
+    journal.follow_ups = (PlannedCall(route=call.route, recipients=call.recipients),) if halved else ()
+    await recover_dead(journal, FakeClock(), Heard())
+
+    stored = await journal.find(notification_id)
+    assert stored is not None
+    assert stored.notification.mode is Mode.SYNCHRONOUS
+    expected = Code.INTERRUPTED_BEFORE_DIAL if halved else Code.SENT
+    assert await codes(journal, notification_id) == [expected]
+    assert view_recipients(stored)[0].status is (Status.NOT_SENT if halved else Status.SENT)
+    await journal.close()
