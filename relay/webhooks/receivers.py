@@ -91,17 +91,39 @@ def page_alerts(receiver: Receiver, group: AlertGroup, now_ms: int, trouble: Tem
         No submission where there is nothing to tell: resolved alerts for who wants none of them.
     """
     alerts = group.alerts if receiver.resolved else tuple(alert for alert in group.alerts if alert.firing)
-    by_recipients: dict[tuple[str, ...], list[Alert]] = {}
-    for alert in alerts:
-        by_recipients.setdefault(_recipients_of(receiver, alert), []).append(alert)
-    unaddressed = len(by_recipients.pop((), ()))
+    addressed = [_recipients_of(receiver, alert) for alert in alerts]
     return Pages(
         tuple(
-            _page(receiver, replace(group, alerts=tuple(told)), recipients, now_ms, trouble)
-            for recipients, told in by_recipients.items()
+            _page(receiver, replace(group, alerts=tuple(alerts[index] for index in told)), recipients, now_ms, trouble)
+            for told, recipients in _share_out(addressed).items()
         ),
-        unaddressed,
+        unaddressed=sum(1 for recipients in addressed if not recipients),
     )
+
+
+def _share_out(addressed: Sequence[tuple[str, ...]]) -> dict[tuple[int, ...], tuple[str, ...]]:
+    """Who is told which alerts: everybody once, with all that is for them; those who get the same, together.
+
+    Args:
+        addressed: the recipients of each alert.
+
+    Returns:
+        By the indexes of alerts, the recipients who are told just these.
+    """
+    together: dict[tuple[str, ...], list[int]] = {}
+    for index, recipients in enumerate(addressed):
+        together.setdefault(recipients, []).append(index)
+    together.pop((), None)
+    if len(together) == 1:  # nearly always, and a storm has thousands of alerts
+        return {tuple(indexes): recipients for recipients, indexes in together.items()}
+    told: dict[str, set[int]] = {}
+    for recipients, indexes in together.items():
+        for recipient in recipients:
+            told.setdefault(recipient, set()).update(indexes)
+    shared: dict[tuple[int, ...], list[str]] = {}
+    for recipient, mine in told.items():
+        shared.setdefault(tuple(sorted(mine)), []).append(recipient)
+    return {indexes: tuple(recipients) for indexes, recipients in shared.items()}
 
 
 def page_message(receiver: Receiver, message: GenericMessage, body: bytes, now_ms: int) -> Pages:

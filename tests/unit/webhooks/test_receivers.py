@@ -82,11 +82,17 @@ def test_an_alert_goes_to_whom_its_label_names() -> None:
         alertmanager_alert("C", oncall="08031234567"),
     )
 
-    by_recipients = {page.recipients: page.message for page in pages.submissions}
-    assert set(by_recipients) == {("2348031234567",), ("2348031234568", "2348031234567")}
-    assert "A" in by_recipients["2348031234567",]
-    assert "B" not in by_recipients["2348031234567",]
-    assert by_recipients["2348031234567",].startswith("FIRING 2")
+    told = {page.recipients: page.message.splitlines()[1:] for page in pages.submissions}
+    assert told == {
+        ("2348031234567",): ["A: p99 is over 1 s", "B: p99 is over 1 s", "C: p99 is over 1 s"],
+        ("2348031234568",): ["B: p99 is over 1 s"],
+    }, "each of them gets one message with all that is theirs"
+
+
+def test_who_gets_the_same_alerts_gets_them_in_one_notification() -> None:
+    alerts = [alertmanager_alert(name, oncall=f"{OTHER_NUMBER},{NUMBER}") for name in "AB"]
+
+    assert page_of(make_receiver(**LABELLED), *alerts).recipients == ("2348031234568", "2348031234567")
 
 
 @pytest.mark.parametrize("named", ["", "08039999999", "everybody", ",;,", "+447911123456"])
