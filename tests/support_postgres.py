@@ -152,7 +152,9 @@ def emptied_postgres_url(postgres_server: PostgresServer, shared_database: str) 
     """That database with nothing in its tables (and without any before the first use)."""
     with closing(postgres_server.connect(shared_database)) as connection:
         if connection.execute("SELECT to_regclass('notifications')").fetchone() != (None,):
-            tables = "notifications, calls, sends, quotas, deduplications, processes, audit"
+            tables = (
+                "notifications, calls, sends, quotas, deduplications, callbacks, disabled_callbacks, processes, audit"
+            )
             connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
             connection.execute("DELETE FROM control WHERE name <> 'needs'")
     return postgres_server.url(shared_database)
