@@ -1,6 +1,7 @@
 """From start to stop, with all that may happen between: signals, locks, reloads, several replicas, a lost store."""
 
 import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -262,7 +263,7 @@ def replicas(
 def test_racers_with_one_key_on_three_replicas_make_one_call_each(
     replicas: list[RelayProcess], upstream: Upstream, client: ClientKey
 ) -> None:
-    keys, racers = 40, 6
+    keys, racers = int(os.environ.get("RELAY_TEST_KEYS", "40")), int(os.environ.get("RELAY_TEST_RACERS", "6"))
     numbers = [fresh_number() for _ in range(keys)]
 
     def race(place: int) -> int:
