@@ -1,5 +1,7 @@
 """The two lines: smsclone with its transport, and the in-process stand-in for sandbox clients."""
 
+import sys
+
 from relay.app.policies import reserved_slots
 from relay.domain.secret import Secret
 from relay.sandbox.config import SandboxConfig
@@ -60,5 +62,6 @@ def make_sandbox_line(settings: Settings, clock: Clock) -> Line:
         most_recipients=settings.smsclone.max_recipients_per_call,
         monotonic=clock.monotonic,
     )
-    breaker = Breaker(settings.breaker.failures, settings.breaker.open_seconds, lambda _state, _reason: None)
+    # It has no outage to protect from; nobody would probe it either.
+    breaker = Breaker(sys.maxsize, settings.breaker.open_seconds, lambda _state, _reason: None)
     return Line(client, breaker, Slots(settings.smsclone.max_connections, reserved_slots(settings)))

@@ -14,10 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from relay.domain.codes import MessageType, ProblemCode
-from relay.domain.errors import IdempotencyConflict, LimitReached, Refusal, Unavailable
+from relay.domain.errors import IdempotencyConflict, LimitReached, Refusal
 from relay.domain.notification import Mode, Notification, Stored
 from relay.domain.routing import day_of, seconds_to_midnight
-from relay.sending.gate import RETRY_SOON_SECONDS
+from relay.sending.events import Events
+from relay.sending.gate import RETRY_SOON_SECONDS, journal_unavailable
+from relay.sending.persistence import until_written
 from relay.sending.ports import (
     AllCapped,
     Cap,
@@ -32,6 +34,7 @@ from relay.sending.ports import (
     KeyTaken,
     Quota,
     QuotaExhausted,
+    Taken,
 )
 from relay.sending.prepare import Prepared
 from relay.sending.requests import Answer, Caller
@@ -72,6 +75,7 @@ class Acceptance:
 
     Args:
         disown: told the ids of claims that nobody was promised, to be ended when the journal is back.
+        insist: told claims that were promised, to be made until they are known to be there.
     """
 
     def __init__(
@@ -80,12 +84,16 @@ class Acceptance:
         clock: Clock,
         ids: Ids,
         policy: AcceptPolicy,
+        events: Events,
         disown: Callable[[Sequence[str]], None],
+        insist: Callable[[Sequence[Claim]], None],
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._ids = ids
+        self._events = events
         self._disown = disown
+        self._insist = insist
         self.policy = policy
 
     async def claim(
@@ -115,27 +123,45 @@ class Acceptance:
         Where it does not answer in time the caller is told 503, and what turns out to have been claimed is ended as
         not sent as soon as the journal is back.
         """
-        ids = [claim.notification.id for claim in claims]
         give_up_at = self._clock.monotonic() + AMBIGUITY_SECONDS
         while self._clock.monotonic() < give_up_at:
             await asyncio.sleep(_AMBIGUITY_POLL_SECONDS)
             try:
-                return await self._look_again(ids, failure)
+                return await self._look_again(claims, failure)
             except JournalUnavailable:
                 continue
-        self._disown(ids)
-        return [journal_unavailable(failure) for _ in claims]
+        return [self._give_up(claim, failure) for claim in claims]
 
-    async def _look_again(self, ids: Sequence[str], failure: JournalUnavailable) -> list[Accepted | Answer | Refusal]:
+    def _give_up(self, claim: Claim, failure: JournalUnavailable) -> Answer | Refusal:
+        """Nobody will know in time. A caller who waits is told no, and what was claimed is ended unsent. The queue of
+        another replica may send what was claimed for later: that is accepted, and claimed until it is known to be."""
+        if claim.due_at is None:
+            self._disown([claim.notification.id])
+            return journal_unavailable(failure)
+        self._insist([claim])
+        return Answer(stored=Stored(notification=claim.notification, calls=()))
+
+    async def _look_again(
+        self, claims: Sequence[Claim], failure: JournalUnavailable
+    ) -> list[Accepted | Answer | Refusal]:
+        ids = [claim.notification.id for claim in claims]
         taken = {item.stored.notification.id: item for item in await self._journal.take_back(ids)}
         results: list[Accepted | Answer | Refusal] = []
-        for notification_id in ids:
-            if notification_id in taken:
-                results.append(Accepted(taken[notification_id].stored, taken[notification_id].fence))
+        for claim in claims:
+            item = taken.get(claim.notification.id)
+            if item is not None:
+                if claim.due_at is not None:
+                    await self._put_back(item, claim.due_at)
+                results.append(Accepted(item.stored, item.fence))
                 continue
-            stored = await self._journal.find(notification_id)
+            stored = await self._journal.find(claim.notification.id)
             results.append(journal_unavailable(failure) if stored is None else Answer(stored=stored))
         return results
+
+    async def _put_back(self, item: Taken, due_at: int) -> None:
+        """What was claimed for later belongs to the queue, not to who looked for it."""
+        notification_id = item.stored.notification.id
+        await until_written(lambda: self._journal.requeue(notification_id, item.fence, due_at), "requeue", self._events)
 
     async def find_answer(self, prepared: Prepared, caller: Caller) -> Answer | Refusal | None:
         """Look up whether the request's key was claimed before, for a request that would be refused now."""
@@ -289,12 +315,3 @@ class Acceptance:
             window_seconds=window,
             retry_after_seconds=max((free_at - self._clock.now_ms()) / 1000, RETRY_SOON_SECONDS),
         )
-
-
-def journal_unavailable(failure: JournalUnavailable) -> Unavailable:
-    """The refusal for a journal that does not answer: nothing was sent."""
-    return Unavailable(
-        ProblemCode.JOURNAL_UNAVAILABLE,
-        f"The relay cannot write its journal now ({failure.reason}); nothing was sent. Try again as Retry-After says.",
-        retry_after_seconds=RETRY_SOON_SECONDS,
-    )

@@ -23,9 +23,9 @@ from relay.domain.notification import (
 )
 from relay.sending.accept import Accepted
 from relay.sending.completion import completion_of
-from relay.sending.dial import DialPolicy, Hold, Line, await_turn, make_call
+from relay.sending.dial import DialPolicy, Hold, Line, await_turn, find_overdue, make_call
 from relay.sending.events import Events, JournalFailed, TaskFailed, UnknownSettled
-from relay.sending.follow_up import LONGEST_BACKOFF_MS, Step, decide
+from relay.sending.follow_up import FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS, Step, decide
 from relay.sending.persistence import until_written
 from relay.sending.ports import (
     CallRef,
@@ -83,6 +83,7 @@ class Delivery:
         self._calls = {call.ordinal: call for call in accepted.stored.calls}
         self._pending = deque(call for call in accepted.stored.calls if call.state is CallState.CLAIMED)
         self._open = len(self._pending)
+        self._active: set[asyncio.Task[None]] = set()
         self._follow_up_lock = asyncio.Lock()
         self._hold_until: int | None = None
         self._lost = False
@@ -97,11 +98,14 @@ class Delivery:
         except Exception as bug:  # noqa: BLE001 — after the claim even a bug ends in a record (SPEC section 2)
             self._report_bug("delivery", bug)
             await self._give_up()
+        except asyncio.CancelledError:
+            self._stop_short()
+            raise
         finally:
             self.answer()
 
     async def _make_calls(self) -> None:
-        active: set[asyncio.Task[None]] = set()
+        active = self._active
         while active or (self._pending and not self._must_stop()):
             while self._pending and not self._must_stop() and len(active) < self._desk.policy.calls_at_a_time:
                 call = self._pending.popleft()
@@ -110,7 +114,8 @@ class Delivery:
                 else:
                     active.add(asyncio.ensure_future(self._dial(call)))
             if active:
-                done, active = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)
+                active -= done
                 for task in done:
                     task.result()
 
@@ -137,14 +142,31 @@ class Delivery:
         except JournalUnavailable as failure:
             self._line.slots.release()
             self._desk.events.emit(JournalFailed(during="start_dialling", reason=failure.reason))
-            await self._close_unsent(call, Code.INTERRUPTED_BEFORE_DIAL)
+            await self._close_undialled(call)
             return False
+        except BaseException:
+            self._line.slots.release()
+            raise
         if not granted:
             self._line.slots.release()
             self._lost = True
             return False
         self._keep(replace(call, state=CallState.DIALLING, dialled=True))
-        return True
+        overdue = find_overdue(self._notification, self._desk.clock, self._deadline)
+        if overdue is not None:  # the journal took its time
+            self._line.slots.release()
+            await self._close_unsent(call, overdue)
+        return overdue is None
+
+    async def _close_undialled(self, call: Call) -> None:
+        """The journal could not say whether the call may be dialled, so it was not: a caller who waits is told so, and
+        the queue tries again. (The move may have been committed all the same; a record closes it in either state.)"""
+        if self._notification.mode is Mode.SYNCHRONOUS:
+            await self._close_unsent(call, Code.INTERRUPTED_BEFORE_DIAL)
+            return
+        again = PlannedCall(route=call.route, recipients=call.recipients, level=call.level)
+        async with self._follow_up_lock:
+            await self._record(call, Step((), (again,), self._desk.clock.now_ms() + FIRST_BACKOFF_MS))
 
     async def _make_call(self, call: Call) -> SendResult:
         desk = self._desk
@@ -186,19 +208,21 @@ class Delivery:
         completion = None
         if self._open == 1 and not step.follow_ups:
             completion = self._completion()
-        result = await self._write(call, step, completion)
+        result, repeated = await self._write(call, step, completion)
         self._open -= 1
-        if result is RecordResult.STALE:
+        if result is RecordResult.STALE and not repeated:
             self._lost = True
             return
-        if completion is not None:
-            self._completed = True
+        # A repeated write that finds the call done may have met its own first attempt or a late answer's record: only
+        # the plain case has certainly written the end too.
+        self._completed = completion is not None and result is RecordResult.RECORDED
         for planned in step.follow_ups:
             self._add(planned)
         if step.hold_until is not None:
             self._hold(step.hold_until)
 
-    async def _write(self, call: Call, step: Step, completion: Completion | None) -> RecordResult:
+    async def _write(self, call: Call, step: Step, completion: Completion | None) -> tuple[RecordResult, bool]:
+        """Write a record until it is taken; tells what became of it, and whether it had to be repeated."""
         failed = False
 
         def on_failure() -> None:
@@ -215,8 +239,7 @@ class Delivery:
             self._desk.events,
             on_failure,
         )
-        # A write that failed may have been committed all the same: then the repetition finds it done, and that is ours.
-        return RecordResult.RECORDED if failed and result is RecordResult.STALE else result
+        return result, failed
 
     async def _finish(self) -> None:
         if self._lost:
@@ -253,16 +276,29 @@ class Delivery:
                 self._calls = {call.ordinal: call for call in stored.calls}
 
     async def _give_up(self) -> None:
-        """Close what a bug left open: dialled calls as unknown, the others as not sent."""
-        for call in list(self._calls.values()):
+        """Close what a bug left open, by what the journal holds: dialled calls as unknown, the others as not sent."""
+        if self._active:
+            await asyncio.wait(self._active)
+        journal, events = self._desk.journal, self._desk.events
+        stored = await until_written(lambda: journal.find(self._notification.id), "find", events)
+        waiting = self._notification.mode is Mode.SYNCHRONOUS
+        for call in () if stored is None else stored.calls:
+            self._keep(call)
             if call.state is CallState.DIALLING:
                 await self._close_unsent(call, Code.INTERRUPTED)
-            elif call.state is CallState.CLAIMED and self._notification.mode is Mode.SYNCHRONOUS:
+            elif call.state is CallState.CLAIMED and waiting:
                 await self._close_unsent(call, Code.INTERRUPTED_BEFORE_DIAL)
-        if self._notification.mode is Mode.SYNCHRONOUS:
-            await self._complete()
-        else:
+        if any(call.state is CallState.CLAIMED for call in self._calls.values()):
             await self._requeue(self._desk.clock.now_ms() + LONGEST_BACKOFF_MS)
+        else:
+            await self._complete()
+
+    def _stop_short(self) -> None:
+        """The process ends before this does: know in memory what the next process will find in the journal."""
+        for call in list(self._calls.values()):
+            if call.state is not CallState.DONE:
+                code = Code.INTERRUPTED if call.state is CallState.DIALLING else Code.INTERRUPTED_BEFORE_DIAL
+                self._keep(replace(call, state=CallState.DONE, outcomes=(Outcome(code=code),) * len(call.recipients)))
 
     async def _await_late_answer(self, call: Call, task: "asyncio.Task[SendResult]") -> None:
         """Keep what a call brings after its caller was told ``unknown``: evidence, never another send."""
@@ -271,7 +307,7 @@ class Delivery:
         known = self._calls[call.ordinal]
         if settle_unknown(known, answers, ResolvedBy.LATE_ANSWER) is None:
             return
-        written = await self._write(call, Step(result.outcomes), None)
+        written, _ = await self._write(call, Step(result.outcomes), None)
         if written is RecordResult.SETTLED:
             settled = sum(1 for outcome in result.outcomes if outcome.status is not Status.UNKNOWN)
             self._desk.events.emit(

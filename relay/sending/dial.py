@@ -66,6 +66,9 @@ async def await_turn(
         ``GRANTED`` with a slot taken (the caller of this releases it), or, with none taken, until when to hold the
         notification or why it is not sent.
     """
+    overdue = find_overdue(notification, clock, deadline)
+    if overdue is not None:
+        return overdue
     left = None if deadline is None else max(deadline - clock.monotonic(), 0.0)
     if not await line.slots.acquire(priority_of(notification.message_type, notification.mode), left):
         return Code.DEADLINE
@@ -80,10 +83,9 @@ def _judge(
 ) -> Turn | Hold | Code:
     now_ms, now = clock.now_ms(), clock.monotonic()
     waiting = notification.mode is Mode.SYNCHRONOUS
-    if notification.expires_at is not None and now_ms >= notification.expires_at:
-        return Code.EXPIRED
-    if deadline is not None and now >= deadline:
-        return Code.DEADLINE
+    overdue = find_overdue(notification, clock, deadline)
+    if overdue is not None:
+        return overdue
     quiet_until = policy.quiet_until(notification.message_type, now_ms)
     if quiet_until is not None:
         return Code.EXPIRED if waiting else Hold(quiet_until)
@@ -93,6 +95,13 @@ def _judge(
         return Hold(now_ms)
     blocked = max(line.breaker.seconds_until_allowed(now), line.breaker.seconds_without_balance(now))
     return Hold(now_ms + max(int(blocked * 1000), HOLD_MS)) if blocked else Turn.GRANTED
+
+
+def find_overdue(notification: Notification, clock: Clock, deadline: float | None) -> Code | None:
+    """Say why it is too late to dial, or ``None``."""
+    if notification.expires_at is not None and clock.now_ms() >= notification.expires_at:
+        return Code.EXPIRED
+    return Code.DEADLINE if deadline is not None and clock.monotonic() >= deadline else None
 
 
 async def make_call(

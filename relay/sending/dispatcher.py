@@ -14,14 +14,14 @@ from relay.domain.clients import Client
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import FieldError, LimitReached, Refusal, Unavailable
 from relay.domain.notification import Mode, Stored
-from relay.sending.accept import Acceptance, Accepted, AcceptPolicy, journal_unavailable
+from relay.sending.accept import Acceptance, Accepted, AcceptPolicy
 from relay.sending.breaker import BreakerState
 from relay.sending.delivery import Delivery
 from relay.sending.dial import DialPolicy, Line
 from relay.sending.events import Drained, Events
-from relay.sending.gate import RETRY_SOON_SECONDS, find_obstacle, refuse_stopping
+from relay.sending.gate import RETRY_SOON_SECONDS, find_obstacle, journal_unavailable, refuse_stopping
 from relay.sending.persistence import until_written
-from relay.sending.ports import Clock, Ids, Journal, JournalUnavailable, ListFilter, Taken
+from relay.sending.ports import Claim, Clock, Ids, Journal, JournalUnavailable, ListFilter, Taken
 from relay.sending.prepare import Prepared, Rules, find_field_errors, prepare, preview_of
 from relay.sending.queue import Queue
 from relay.sending.quotas import RequestLimiter
@@ -82,7 +82,7 @@ class Dispatcher:
         self._clients = clients
         self._upkeep = upkeep
         self._sending_policy = policy
-        self._acceptance = Acceptance(journal, clock, ids, accept_policy, self._disown)
+        self._acceptance = Acceptance(journal, clock, ids, accept_policy, events, self._disown, self._insist)
         self._limiter = RequestLimiter()
         self._report = Report(events)
         self._queue = Queue(
@@ -128,8 +128,8 @@ class Dispatcher:
         return self._acceptance.hash_message(message)
 
     def is_stopping(self) -> bool:
-        """Whether the process drains."""
-        return self._draining
+        """Whether nothing more is dialled for the queue: the process drains, or the operator paused all sending."""
+        return self._draining or self._upkeep.paused
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """See ``Desk.spawn``."""
@@ -164,6 +164,7 @@ class Dispatcher:
         result: "asyncio.Future[Answer | Refusal]",
     ) -> None:
         """Claim and deliver; the caller may be gone by now."""
+        delivery: Delivery | None = None
         try:
             [outcome] = await self._acceptance.claim([prepared], caller, Mode.SYNCHRONOUS)
             self._report.key_checked(prepared, outcome)
@@ -172,13 +173,19 @@ class Dispatcher:
                 return
             self._report.claimed(prepared, outcome.stored)
             delivery = Delivery(outcome, line, self, deadline=deadline, request_id=caller.request_id)
-            delivery.answered.add_done_callback(lambda done: result.set_result(Answer(stored=done.result())))
+            delivery.answered.add_done_callback(
+                lambda done: None if result.done() else result.set_result(Answer(stored=done.result()))
+            )
             patience = deadline + _PATIENCE_SECONDS - self.clock.monotonic()
             timer = asyncio.get_running_loop().call_later(patience, delivery.answer)
             await delivery.run()
             timer.cancel()
         except BaseException as bug:
-            if not result.done():
+            # After the claim the caller always gets what is known, also when a stop or a bug cuts the delivery short.
+            if delivery is not None and delivery.answered.done():
+                if not result.done():
+                    result.set_result(Answer(stored=delivery.answered.result()))
+            elif not result.done():
                 result.set_exception(bug)
             raise
         finally:
@@ -254,8 +261,8 @@ class Dispatcher:
             stored = await self.journal.cancel(notification_id, client.name, self.clock.now_ms())
         except JournalUnavailable as failure:
             raise journal_unavailable(failure) from None
-        if stored is not None and any(call.dialled for call in stored.calls):
-            detail = "A call for this notification was made already; look its outcome up instead."
+        if stored is not None and (stored.completed_at is None or any(call.dialled for call in stored.calls)):
+            detail = "A call for this notification was made, or is about to be; look its outcome up instead."
             raise Refusal(ProblemCode.ALREADY_DIALLED, detail)
         return stored
 
@@ -364,8 +371,15 @@ class Dispatcher:
     def _disown(self, notification_ids: Sequence[str]) -> None:
         self.spawn(self._end_disowned(notification_ids), "disown")
 
+    def _insist(self, claims: Sequence[Claim]) -> None:
+        self.spawn(self._claim_until_written(claims), "insist")
+
+    async def _claim_until_written(self, claims: Sequence[Claim]) -> None:
+        await until_written(lambda: self.journal.claim(claims), "claim", self.events)
+        self._queue.wake()
+
     async def _end_disowned(self, notification_ids: Sequence[str]) -> None:
         async def end() -> None:
-            await end_unsent(await self.journal.take_back(notification_ids), self.journal, self.clock)
+            await end_unsent(await self.journal.take_back(notification_ids), self.journal, self.clock, self.events)
 
         await until_written(end, "disown", self.events)

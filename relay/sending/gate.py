@@ -3,6 +3,7 @@
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import Unavailable
 from relay.sending.breaker import Breaker
+from relay.sending.ports import JournalUnavailable
 
 RETRY_SOON_SECONDS = 1.0
 _PAUSED_SECONDS = 30.0
@@ -36,3 +37,12 @@ def find_obstacle(breaker: Breaker, now: float, *, paused: bool, overloaded: boo
         detail = "Too many notifications are under way. Nothing was sent; try again, or use Prefer: respond-async."
         return Unavailable(ProblemCode.OVERLOADED, detail, retry_after_seconds=RETRY_SOON_SECONDS)
     return None
+
+
+def journal_unavailable(failure: JournalUnavailable) -> Unavailable:
+    """The refusal for a journal that does not answer: nothing was sent."""
+    return Unavailable(
+        ProblemCode.JOURNAL_UNAVAILABLE,
+        f"The relay cannot write its journal now ({failure.reason}); nothing was sent. Try again as Retry-After says.",
+        retry_after_seconds=RETRY_SOON_SECONDS,
+    )

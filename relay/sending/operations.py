@@ -11,8 +11,8 @@ from relay.domain.errors import FieldError, Refusal, ValidationFailed
 from relay.domain.notification import Outcome, Stored, find_outcomes
 from relay.domain.numbers import parse_number
 from relay.domain.text import prepare_text
-from relay.sending.accept import journal_unavailable
 from relay.sending.events import Events, UnknownSettled
+from relay.sending.gate import journal_unavailable
 from relay.sending.ports import AuditRow, Clock, Cursor, Journal, JournalUnavailable, UnknownCall
 from relay.sending.requests import Answer, Caller, Sending, Submission
 

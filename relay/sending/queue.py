@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from relay.domain.codes import MessageType
-from relay.sending.events import Events, JournalFailed
+from relay.sending.events import Events, JournalFailed, TaskFailed
 from relay.sending.ports import Clock, Journal, JournalUnavailable, Taken
 
 POLL_SECONDS = 0.5
@@ -78,6 +78,9 @@ class Queue:
             except JournalUnavailable as failure:
                 self._events.emit(JournalFailed(during="take", reason=failure.reason))
                 took = 0
+            except Exception as bug:  # noqa: BLE001 — a bug, or a row that cannot be read, must not end the queue
+                self._events.emit(TaskFailed(task="queue", exception=type(bug).__name__))
+                took = 0
             if not took and not self._stopped:
                 await self._wait()
 
@@ -87,7 +90,10 @@ class Queue:
         waiting.cancel()
 
     async def _take_all(self) -> int:
-        took = self._start(await self._journal.take_expired(self._reserved, self._clock.now_ms()))
+        took = 0
+        places = self._places + self._reserved - self._active
+        if places > 0:
+            took = self._start(await self._journal.take_expired(places, self._clock.now_ms()))
         clients = self._in_turn()
         if not clients:
             return took

@@ -13,6 +13,7 @@ from relay.domain.codes import Code
 from relay.domain.notification import Call, CallState, Mode, Outcome, Stored
 from relay.sending.completion import completion_of
 from relay.sending.events import Events, Recovered
+from relay.sending.persistence import until_written
 from relay.sending.ports import UNKNOWN_INTERRUPTED, CallRef, Clock, Journal, Taken
 from relay.sending.report import Report
 
@@ -41,7 +42,7 @@ async def recover_dead(journal: Journal, clock: Clock, events: Events) -> Remain
     remains, report = Remains(), Report(events)
     while taken := await journal.take_from_dead(_AT_A_TIME):
         for item in taken:
-            ended = await close_or_requeue(item, journal, clock, remains)
+            ended = await close_or_requeue(item, journal, clock, events, remains)
             if ended is not None:
                 created, completed = ended.notification.created_at, ended.completed_at or 0
                 report.completed(ended, max(completed - created, 0) / 1000, None)
@@ -57,7 +58,9 @@ async def recover_dead(journal: Journal, clock: Clock, events: Events) -> Remain
     return remains
 
 
-async def close_or_requeue(item: Taken, journal: Journal, clock: Clock, remains: Remains) -> Stored | None:
+async def close_or_requeue(
+    item: Taken, journal: Journal, clock: Clock, events: Events, remains: Remains
+) -> Stored | None:
     """Settle one notification that now belongs to this process and that nobody is delivering.
 
     Returns:
@@ -65,20 +68,23 @@ async def close_or_requeue(item: Taken, journal: Journal, clock: Clock, remains:
     """
     remains.notifications += 1
     synchronous = item.stored.notification.mode is Mode.SYNCHRONOUS
-    return await _end(item, journal, clock, remains, closes_claimed=synchronous)
+    return await _end(item, journal, clock, events, remains, closes_claimed=synchronous)
 
 
-async def end_unsent(taken: Sequence[Taken], journal: Journal, clock: Clock) -> None:
+async def end_unsent(taken: Sequence[Taken], journal: Journal, clock: Clock, events: Events) -> None:
     """End notifications that were claimed but promised to nobody: nothing of them is sent."""
     for item in taken:
-        await _end(item, journal, clock, Remains(), closes_claimed=True)
+        await _end(item, journal, clock, events, Remains(), closes_claimed=True)
 
 
-async def _end(item: Taken, journal: Journal, clock: Clock, remains: Remains, *, closes_claimed: bool) -> Stored | None:
+async def _end(
+    item: Taken, journal: Journal, clock: Clock, events: Events, remains: Remains, *, closes_claimed: bool
+) -> Stored | None:
     """Close what must not go on, then end the notification or put it back.
 
-    An owner that only seemed dead may still record an answer, and what follows from it, between any two steps here: so
-    what the journal holds is read anew after every close, and its answers stand.
+    It belongs to this process now, and nobody else would look at it: so a journal that fails meanwhile is asked until
+    it is back. An owner that only seemed dead may still record an answer, and what follows from it, between any two
+    steps here: so what the journal holds is read anew after every close, and its answers stand.
     """
     notification_id = item.stored.notification.id
     stored: Stored | None = item.stored
@@ -86,28 +92,40 @@ async def _end(item: Taken, journal: Journal, clock: Clock, remains: Remains, *,
         if stored is None or stored.completed_at is not None:
             return None
         closing = [call for call in stored.calls if _must_close(call, closes_claimed=closes_claimed)]
+        if not closing:
+            ended = await _finish(item, stored, journal, clock, events, remains)
+            if ended is None or ended.completed_at is not None:
+                return ended
         for call in closing:
-            await _close(item, call, journal, remains)
-        if closing:
-            stored = await journal.find(notification_id)
-            continue
-        if any(call.state is CallState.CLAIMED for call in stored.calls):
-            remains.requeued += 1
-            await journal.requeue(notification_id, item.fence, clock.now_ms())
-            return None
-        now = clock.now_ms()
-        ended: Stored = replace(stored, completed_at=now, owned=False)
-        if await journal.complete(notification_id, completion_of(ended, now)):
-            return ended
-        stored = await journal.find(notification_id)
+            await _close(item, call, journal, events, remains)
+        stored = await until_written(lambda: journal.find(notification_id), "recover", events)
     return None
+
+
+async def _finish(
+    item: Taken, stored: Stored, journal: Journal, clock: Clock, events: Events, remains: Remains
+) -> Stored | None:
+    """End it, or put it back where something is still to be sent.
+
+    Returns:
+        The notification as it ended; as it was, where it could not be ended; ``None`` where it went back.
+    """
+    now, notification_id = clock.now_ms(), stored.notification.id
+    if any(call.state is CallState.CLAIMED for call in stored.calls):
+        remains.requeued += 1
+        await until_written(lambda: journal.requeue(notification_id, item.fence, now), "recover", events)
+        return None
+    ended: Stored = replace(stored, completed_at=now, owned=False)
+    completion = completion_of(ended, now)
+    done = await until_written(lambda: journal.complete(notification_id, completion), "recover", events)
+    return ended if done else stored
 
 
 def _must_close(call: Call, *, closes_claimed: bool) -> bool:
     return call.state is CallState.DIALLING or (call.state is CallState.CLAIMED and closes_claimed)
 
 
-async def _close(item: Taken, call: Call, journal: Journal, remains: Remains) -> None:
+async def _close(item: Taken, call: Call, journal: Journal, events: Events, remains: Remains) -> None:
     if call.state is CallState.DIALLING:
         outcome = UNKNOWN_INTERRUPTED
         remains.interrupted += 1
@@ -115,4 +133,5 @@ async def _close(item: Taken, call: Call, journal: Journal, remains: Remains) ->
         outcome = _BEFORE_DIAL
         remains.before_dial += 1
     ref = CallRef(item.stored.notification.id, call.ordinal, item.fence)
-    await journal.record(ref, (outcome,) * len(call.recipients))
+    outcomes = (outcome,) * len(call.recipients)
+    await until_written(lambda: journal.record(ref, outcomes), "recover", events)

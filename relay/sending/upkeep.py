@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from relay.sending.dial import Line
 from relay.sending.events import BalanceRead, Events, JournalFailed, Paused, QueueMeasured, TaskFailed
-from relay.sending.ports import Clock, Journal, JournalUnavailable
+from relay.sending.ports import BalanceResult, Clock, Journal, JournalUnavailable
 from relay.sending.recover import recover_dead
 from relay.sending.requests import Balance
 
@@ -93,8 +93,11 @@ class Upkeep:
         """When the breaker has been open long enough, ask for the balance: one free call, and never a send."""
         breaker = self._line.breaker
         if breaker.may_probe(self._clock.monotonic()):
-            result = await self._line.upstream.balance(BALANCE_TIMEOUT_SECONDS)
-            breaker.record_probe(result, self._clock.monotonic())
+            result = BalanceResult(None, "bug")
+            try:
+                result = await self._line.upstream.balance(BALANCE_TIMEOUT_SECONDS)
+            finally:
+                breaker.record_probe(result, self._clock.monotonic())
         elif breaker.seconds_without_balance(self._clock.monotonic()) > 0:
             await self._poll_while_empty()
 
