@@ -1,6 +1,7 @@
 """Commands of a calling service: ``send``, ``preview``, ``balance``."""
 
 import uuid
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -55,19 +56,28 @@ def send(
 
 def preview(
     *,
-    to: Recipients,
-    message: Message,
+    to: Recipients = (),
+    message: Message = "",
     sender: Sender = None,
     type: MessageKind = "transactional",  # noqa: A002 — the option's name is the field's word
     route: RouteName = "auto",
     on_non_gsm: OnNonGsm = "send",
+    alertmanager: Annotated[Path | None, Parameter(help="A webhook body of Alertmanager or Grafana.")] = None,
+    receiver: Annotated[str | None, Parameter(help="The receiver whose SMS to show, from the settings.")] = None,
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> int:
     """Show everything but the send: numbers, encoding, segments, word-list hits, route, calls.
 
+    With --alertmanager it shows the SMS that a receiver of the settings (RELAY_CONFIG) would make of an alert.
+
     Example: relay preview --to 08012345678 --message "You have W0N" --type promotional --key rk_…
     """
+    if alertmanager is not None:
+        from relay.cli.alerts import preview_alerts
+
+        console.print(preview_alerts(alertmanager, receiver), markup=False, soft_wrap=True)
+        return ExitStatus.DONE
     request = _request(to, message, sender, type, route, on_non_gsm)
     body = expect(call("POST", url, "/v1/notifications/preview", key, json=request))
     _print_preview(body)

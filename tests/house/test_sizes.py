@@ -12,7 +12,7 @@ MODULES = sorted(RELAY.rglob("*.py"))
 
 LONGER_MODULES = {
     "domain/notification.py": "the facts of a notification and the one view of them, which every layer reads together",
-    "sending/accept.py": "one stage, one file: the claim, what the journal makes of it, and what to do when nobody knows",
+    "sending/accept.py": "one stage, one file: the claim, what became of it, and what to do when nobody knows",
     "sending/delivery.py": "one notification's way out: its steps share their state, and splitting would hide it",
     "sending/dispatcher.py": "the face of the core: a short method for each promise of Sending and Desk",
     "sending/ports.py": "contracts only: docstrings make most of its lines, and they belong together",
