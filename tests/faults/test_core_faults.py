@@ -1,0 +1,272 @@
+"""A journal that fails at the worst moment, a bug of ours, a stop in the middle: nothing lost, doubled or untrue."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.domain.codes import MessageType, ProblemCode
+from relay.domain.errors import Refusal
+from relay.domain.notification import view_recipients
+from relay.sending.ports import JournalUnavailable, ListFilter
+from relay.sending.requests import Answer
+from support_core import codes, running_core, submission
+from support_upstream import Upstream, http_answer, processed, running_upstream
+
+AWAY = JournalUnavailable("unreachable")
+DOUBT = JournalUnavailable("unreachable", ambiguous=True)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with running_upstream() as running:
+        yield running
+
+
+async def test_a_claim_for_later_whose_answer_was_lost_is_sent_once(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+
+        async def lose_answer(real: Any, claims: Any) -> None:
+            await real(claims)
+            raise DOUBT
+
+        core.journal.hooks["claim"] = lose_answer
+        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
+        core.journal.hooks.clear()
+
+        assert isinstance(answer, Answer)
+        stored = await core.wait_completed(answer.stored.notification.id)
+        assert codes(stored) == ["sent"]
+        assert upstream.count() == {"2348031234567": 1}
+
+
+async def test_a_waiting_callers_claim_whose_answer_was_lost_is_delivered_once(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream) as core:
+
+        async def lose_answer(real: Any, claims: Any) -> None:
+            await real(claims)
+            raise DOUBT
+
+        core.journal.hooks["claim"] = lose_answer
+        answer = await core.dispatcher.send(submission(), core.caller())
+
+        assert codes(answer.stored) == ["sent"]
+        assert upstream.count() == {"2348031234567": 1}
+
+
+async def test_a_claim_that_was_not_made_is_503_and_sends_nothing(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        core.fail_once("claim", AWAY)
+        with pytest.raises(Refusal) as refusal:
+            await core.dispatcher.send(submission(), core.caller())
+
+        assert refusal.value.code is ProblemCode.JOURNAL_UNAVAILABLE
+        assert upstream.sends == []
+
+
+async def test_an_outcome_that_the_journal_does_not_take_is_told_and_written_when_it_is_back(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        core.fail_once("record", AWAY, times=3)
+        answer = await core.dispatcher.send(submission(), core.caller())
+
+        assert codes(answer.stored) == ["sent"]
+        assert codes(await core.wait_completed(answer.stored.notification.id)) == ["sent"]
+        assert upstream.count() == {"2348031234567": 1}
+
+
+async def test_a_late_answer_that_is_written_before_the_retried_outcome_still_ends_the_notification(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        upstream.gate.clear()
+        failures = [5]
+
+        async def fail_the_end(real: Any, *arguments: Any, **named: Any) -> Any:
+            if named.get("completion") is not None and failures[0] > 0:
+                failures[0] -= 1
+                raise AWAY
+            return await real(*arguments, **named)
+
+        core.journal.hooks["record"] = fail_the_end
+        answer = await core.dispatcher.send(submission(), core.caller(), 0.3)
+        upstream.gate.set()
+        stored = await core.wait_completed(answer.stored.notification.id)
+
+        assert codes(answer.stored) == ["no_answer"]
+        assert codes(stored) == ["sent"]
+        assert stored.notification.message is None
+
+
+async def test_a_late_answer_settles_what_its_caller_was_told_is_unknown(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        upstream.gate.clear()
+        answer = await core.dispatcher.send(submission(), core.caller(), 0.3)
+        upstream.gate.set()
+        while core.dispatcher.health().in_flight:
+            await asyncio.sleep(0.02)
+        await core.relay.drain()
+        stored = await core.wait_completed(answer.stored.notification.id)
+
+        assert codes(answer.stored) == ["no_answer"]
+        assert codes(stored) == ["sent"]
+        assert upstream.count() == {"2348031234567": 1}
+
+
+async def test_a_journal_that_cannot_say_whether_to_dial_only_delays_the_queue(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        core.fail_once("start_dialling", AWAY)
+        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
+
+        assert codes(await core.wait_completed(answer.stored.notification.id)) == ["sent"]
+        assert upstream.count() == {"2348031234567": 1}
+
+
+async def test_a_journal_that_says_yes_after_the_deadline_dials_nothing(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+
+        async def slow(real: Any, reference: Any) -> Any:
+            await asyncio.sleep(0.6)
+            return await real(reference)
+
+        core.journal.hooks["start_dialling"] = slow
+        answer = await core.dispatcher.send(submission(), core.caller(), 0.3)
+
+        assert codes(answer.stored) == ["deadline"]
+        assert upstream.sends == []
+
+
+@pytest.mark.parametrize("method", ["take", "take_expired"])
+async def test_the_queue_survives_a_row_that_cannot_be_read(tmp_path: Path, upstream: Upstream, method: str) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        core.fail_once(method, ValueError("no such value"))
+        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
+
+        assert codes(await core.wait_completed(answer.stored.notification.id)) == ["sent"]
+
+
+@pytest.mark.parametrize("method", ["start_dialling", "record"])
+async def test_a_bug_of_ours_leaves_no_slot_taken_and_no_call_open(
+    tmp_path: Path, upstream: Upstream, method: str
+) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        core.fail_once(method, ValueError("a bug"))
+        answer = await core.dispatcher.send(submission(), core.caller())
+        await core.wait_completed(answer.stored.notification.id)
+
+        assert core.dispatcher.health().in_flight == 0
+        assert codes(answer.stored) == ["interrupted" if method == "record" else "interrupted_before_dial"]
+        assert len(upstream.sends) == (1 if method == "record" else 0)
+
+
+async def test_pause_holds_what_is_in_delivery(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream, RELAY_SMSCLONE_MAX_RECIPIENTS_PER_CALL="1") as core:
+        upstream.gate.clear()
+        numbers = [f"23480312{index:05}" for index in range(40)]
+        [answer] = await core.dispatcher.enqueue([submission(*numbers)], core.caller())
+        while len(upstream.sends) < 4:
+            await asyncio.sleep(0.02)
+        core.dispatcher._upkeep.paused = True
+        core.fail_once("is_paused", AWAY, times=1_000)
+        upstream.gate.set()
+        while core.dispatcher.health().in_flight:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)
+        made = len(upstream.sends)
+        core.journal.hooks.clear()
+        core.dispatcher._upkeep.paused = False
+        await core.wait_completed(answer.stored.notification.id)
+
+        assert made <= 8
+        assert upstream.count() == dict.fromkeys(numbers, 1)
+
+
+async def test_a_stop_that_runs_out_of_time_tells_what_the_next_process_will_find(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream, RELAY_SENDING_DRAIN_SECONDS="0.2") as core:
+        upstream.gate.clear()
+        waiting = asyncio.create_task(core.dispatcher.send(submission(), core.caller()))
+        while not upstream.sends:
+            await asyncio.sleep(0.02)
+        await core.relay.drain()
+        answer = await waiting
+        upstream.gate.set()
+
+        assert codes(answer.stored) == ["interrupted"]
+
+
+async def test_what_hangs_at_the_stand_in_never_stops_sandbox_clients(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        for _ in range(8):
+            await core.dispatcher.send(submission("2348010000011"), core.caller(core.sandbox_client))
+        answer = await core.dispatcher.send(submission("2348010000001"), core.caller(core.sandbox_client))
+
+        assert codes(answer.stored) == ["sent"]
+        assert upstream.sends == []
+
+
+async def test_a_waiting_callers_notification_is_not_cancelled_as_if_it_were_queued(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream, RELAY_SMSCLONE_MAX_CONNECTIONS="1") as core:
+        upstream.gate.clear()
+        first = asyncio.create_task(core.dispatcher.send(submission(), core.caller()))
+        while not upstream.sends:
+            await asyncio.sleep(0.02)
+        second = asyncio.create_task(core.dispatcher.send(submission(reference="second"), core.caller()))
+        while not core.dispatcher.health().waiting:
+            await asyncio.sleep(0.02)
+        [waiting] = await core.dispatcher.select(ListFilter(client="billing", reference="second"))
+        with pytest.raises(Refusal) as refusal:
+            await core.dispatcher.cancel(waiting.notification.id, core.client)
+        upstream.gate.set()
+
+        assert refusal.value.code is ProblemCode.ALREADY_DIALLED
+        assert codes((await first).stored) == codes((await second).stored) == ["sent"]
+
+
+async def test_tg20_is_halved_until_the_upstream_takes_it_and_nobody_gets_two(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    def at_most_three(request: Any) -> bytes:
+        if request.path.endswith("/balance"):
+            return http_answer("256.21")
+        if len(request.numbers) > 3:
+            return http_answer("TG20-Recipients above the maximum target")
+        sent.extend(request.numbers)
+        return http_answer(processed(dict.fromkeys(request.numbers, "sent")))
+
+    sent: list[str] = []
+    upstream.answer = at_most_three
+    numbers = [f"23480312{index:05}" for index in range(20)]
+    async with running_core(tmp_path, upstream) as core:
+        answer = await core.dispatcher.send(submission(*numbers), core.caller())
+
+        assert codes(answer.stored) == ["sent"] * 20
+        assert sorted(sent) == numbers
+
+
+async def test_a_second_attempt_by_dnd_is_made_once_where_it_is_switched_on(tmp_path: Path, upstream: Upstream) -> None:
+    def dnd(request: Any) -> bytes:
+        if request.path.endswith("/balance"):
+            return http_answer("256.21")
+        outcome = "dnd_rejected" if request.path.endswith("/sendsms") else "sent_dnd"
+        return http_answer(processed(dict.fromkeys(request.numbers, outcome)))
+
+    upstream.answer = dnd
+    config = tmp_path / "relay.toml"
+    config.write_text('[sending]\ndnd_second_attempt = ["otp"]\n[routes]\notp = "normal"\n')
+    async with running_core(tmp_path, upstream, RELAY_CONFIG=str(config)) as core:
+        answer = await core.dispatcher.send(submission(message_type=MessageType.OTP), core.caller())
+        [result] = view_recipients(answer.stored)
+
+        assert (result.code.value, result.attempts) == ("sent_dnd", 2)
+        assert [request.path for request in upstream.sends] == ["/api/sms/sendsms", "/api/sms/dnd-route"]
