@@ -182,6 +182,7 @@ class Relay:
             self.recorder,
             self.dispatcher,
             hash_message=self.dispatcher.hash_message,
+            look_at_pause=self.dispatcher.look_at_pause,
             clients=lambda: self._clients,
             allow_foreign=self.settings.sending.allow_foreign_numbers,
         )

@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 from rich.console import Console
+from rich.markup import escape
 
 console = Console(highlight=False)
 error_console = Console(stderr=True, highlight=False)
@@ -30,7 +31,7 @@ class CommandError(Exception):
 
 def print_error(error: CommandError) -> None:
     """Print an error as one line."""
-    error_console.print(f"[bold red]relay:[/] {error.what} [dim]{error.remedy}[/]", soft_wrap=True)
+    error_console.print(f"[bold red]relay:[/] {escape(error.what)} [dim]{escape(error.remedy)}[/]", soft_wrap=True)
 
 
 STATUS_STYLES = {

@@ -29,12 +29,12 @@ def list_unknown(*, limit: int = 50, url: Url = DEFAULT_URL, key: Key = "") -> i
     body = expect(call("GET", url, f"/v1/operator/unknown?limit={limit}", key))
     table = Table(box=None, pad_edge=False)
     for column in ("notification", "client", "created", "unknown recipients", "codes"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True, overflow="ignore")
     for item in body["items"]:
         unknown = [entry for entry in item["recipients"] if entry["status"] == "unknown"]
         codes = ", ".join(sorted({entry["code"] for entry in unknown}))
         table.add_row(item["id"], item.get("client", ""), item["created_at"], str(len(unknown)), codes)
-    console.print(table if body["items"] else "Nothing is unknown.")
+    console.print(table if body["items"] else "Nothing is unknown.", soft_wrap=True, crop=False)
     return ExitStatus.DONE
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from rich.markup import escape
 from rich.table import Table
 
 from relay.cli.connection import DEFAULT_URL, Key, Url, call, expect
-from relay.cli.console import STATUS_STYLES, ExitStatus, console
+from relay.cli.console import STATUS_STYLES, ExitStatus, console, error_console
 
 Recipients = Annotated[tuple[str, ...], Parameter(name=["--to", "-t"], help="A recipient; may be given again.")]
 Message = Annotated[str, Parameter(name=["--message", "-m"], help="The text.")]
@@ -48,9 +49,10 @@ def send(
     idempotency_key = idempotency_key or str(uuid.uuid4())
     headers = {"Idempotency-Key": idempotency_key, **({"Prefer": "respond-async"} if asynchronous else {})}
     request = _request(to, message, sender, type, route, on_non_gsm) | ({"reference": reference} if reference else {})
+    # Before anything is sent: whoever loses the answer repeats with this key.
+    error_console.print(f"idempotency key {idempotency_key}", markup=False, soft_wrap=True, style="dim")
     body = expect(call("POST", url, "/v1/notifications", key, json=request, headers=headers))
     _print_notification(body)
-    console.print(f"[dim]idempotency key {idempotency_key}[/]")
     return _exit_status(body["status"])
 
 
@@ -132,7 +134,7 @@ def _print_notification(body: dict[str, Any]) -> None:
     for recipient in body["recipients"]:
         upstream = recipient["upstream"] or {}
         table.add_row(
-            recipient["input"],
+            escape(recipient["input"]),
             f"[{STATUS_STYLES.get(recipient['status'], '')}]{recipient['status']}[/]",
             recipient["code"] + (f" ({recipient['reason']})" if recipient.get("reason") else ""),
             upstream.get("code") or "",
@@ -146,12 +148,14 @@ def _print_preview(body: dict[str, Any]) -> None:
     verdict = "[green]would be accepted[/]" if body["acceptable"] else "[red]would be refused[/]"
     console.print(verdict)
     for problem in body["problems"]:
-        console.print(f"  [red]{problem['code']}[/] {problem.get('detail', '')}")
+        console.print(f"  [red]{problem['code']}[/] {escape(problem.get('detail', ''))}")
     for hit in body["hits"]:
-        console.print(f"  “{hit['entry']}” ({hit['category']}) at characters {hit['start']} to {hit['end']}")
+        where = f"at characters {hit['start']} to {hit['end']}"
+        console.print(f"  “{hit['entry']}” ({hit['category']}) {where}", markup=False)
     console.print(f"{text['encoding']}, {text['characters']} characters, {text['segments']} segment(s)")
     if route is not None:
         console.print(f"route {route['used']} ({route['reason']})")
     console.print(f"{body['calls']} call(s), about {body['estimated_units']} unit(s) (an estimate)")
     for recipient in body["recipients"]:
-        console.print(f"  {recipient['input']} → {recipient.get('recipient') or recipient.get('reason')}")
+        became = recipient.get("recipient") or recipient.get("reason")
+        console.print(f"  {recipient['input']} → {became}", markup=False)

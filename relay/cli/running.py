@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import App, Parameter
+from rich.markup import escape
 
 from relay.cli.console import CommandError, ExitStatus, console, error_console
 from relay.settings import Settings, SettingsError, load_settings, require_credentials
@@ -31,7 +32,7 @@ def _settings(*, serving: bool = False) -> Settings:
             require_credentials(settings)
     except SettingsError as failure:
         for error in failure.errors:
-            error_console.print(f"[bold red]{error.path}[/] {error.message}", soft_wrap=True)
+            error_console.print(f"[bold red]{escape(error.path)}[/] {escape(error.message)}", soft_wrap=True)
         count = len(failure.errors)
         raise CommandError(
             f"{count} setting(s) are wrong.", "Mend them all and start again.", ExitStatus.USAGE
@@ -109,10 +110,9 @@ def new_key() -> int:
     from relay.http import auth
 
     key, key_id, digest = auth.new_key()
-    console.print(f"key, for the calling service (shown once):\n  {key}\n")
-    console.print(
-        f'for the settings, under [[clients]]:\n  keys = [{{ id = "{key_id}", sha256 = "{digest}" }}]', markup=False
-    )
+    console.print(f"key, for the calling service (shown once):\n  {key}\n", markup=False, soft_wrap=True)
+    line = f'keys = [{{ id = "{key_id}", sha256 = "{digest}" }}]'
+    console.print(f"for the settings, under [[clients]]:\n  {line}", markup=False, soft_wrap=True)
     return ExitStatus.DONE
 
 

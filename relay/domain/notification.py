@@ -190,6 +190,11 @@ class Call(Struct, frozen=True, kw_only=True):
     """Whether the call ever moved to ``dialling``."""
 
 
+def may_have_left(call: Call) -> bool:
+    """Whether bytes of a call may have left. One that others replaced certainly sent nothing."""
+    return call.dialled and not (call.state is CallState.DONE and not call.outcomes)
+
+
 class PlannedCall(Struct, frozen=True, kw_only=True):
     """A call that is still to be made."""
 

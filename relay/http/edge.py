@@ -149,6 +149,8 @@ def find_contradiction(exchange: Exchange, http_version: str) -> Refusal | None:
     headers, repeated = exchange.headers, exchange.repeated
     if b"content-length" in repeated or (b"content-length" in headers and b"transfer-encoding" in headers):
         return Refusal(ProblemCode.BAD_REQUEST, "Give the length of the body once: Content-Length or chunked.")
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked" or b"transfer-encoding" in repeated:
+        return Refusal(ProblemCode.BAD_REQUEST, "Of transfer encodings, only one chunked is understood.")
     if http_version == "1.1" and (not headers.get(b"host") or b"host" in repeated):
         return Refusal(ProblemCode.BAD_REQUEST, "Give one Host header.")
     return None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Boolean, bindparam, exists, func, literal_column, or_, select, update
 
 from relay.domain.codes import Code, ResolvedBy, Status
-from relay.domain.notification import Call, CallState, Mode, Outcome, PlannedCall, Stored
+from relay.domain.notification import Call, CallState, Mode, Outcome, PlannedCall, Stored, may_have_left
 from relay.journal.claims import insert_call_step, plan_call
 from relay.journal.control import audit_step
 from relay.journal.encoding import DONE, Kept, encode_outcomes
@@ -187,4 +187,4 @@ def _settle_late(record: Record) -> Work[RecordResult]:
 def _may_cancel(kept: Kept) -> bool:
     stored = kept.stored
     waits = stored.notification.mode is Mode.ASYNCHRONOUS and kept.state != DONE
-    return waits and not any(call.dialled for call in stored.calls)
+    return waits and not any(may_have_left(call) for call in stored.calls)

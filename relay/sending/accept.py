@@ -228,7 +228,7 @@ class Acceptance:
     def _fingerprint(self, prepared: Prepared) -> bytes:
         submission = prepared.submission
         facts = (
-            prepared.sender,
+            submission.sender.strip() if submission.sender is not None else None,
             [entry.number or entry.input for entry in prepared.entries],
             prepared.message,
             submission.message_type,

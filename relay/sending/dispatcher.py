@@ -13,7 +13,7 @@ from msgspec import Struct
 from relay.domain.clients import Client
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import FieldError, LimitReached, Refusal, Unavailable
-from relay.domain.notification import Mode, Stored
+from relay.domain.notification import Mode, Stored, may_have_left
 from relay.sending.accept import Acceptance, Accepted, AcceptPolicy
 from relay.sending.breaker import BreakerState
 from relay.sending.delivery import Delivery
@@ -122,6 +122,11 @@ class Dispatcher:
         drained = Drained(drained=finished, abandoned=abandoned)
         self.events.emit(drained)
         return drained
+
+    async def look_at_pause(self) -> None:
+        """See at once whether the operator stopped all sending, and begin again where he did not."""
+        await self._upkeep.look_at_pause()
+        self._queue.wake()
 
     def hash_message(self, message: str) -> bytes:
         """The keyed hash that the journal keeps of a text."""
@@ -261,7 +266,7 @@ class Dispatcher:
             stored = await self.journal.cancel(notification_id, client.name, self.clock.now_ms())
         except JournalUnavailable as failure:
             raise journal_unavailable(failure) from None
-        if stored is not None and (stored.completed_at is None or any(call.dialled for call in stored.calls)):
+        if stored is not None and (stored.completed_at is None or any(may_have_left(call) for call in stored.calls)):
             detail = "A call for this notification was made, or is about to be; look its outcome up instead."
             raise Refusal(ProblemCode.ALREADY_DIALLED, detail)
         return stored

@@ -36,6 +36,11 @@ def validation_failed(errors: Sequence[FieldError]) -> ValidationFailed:
     return ValidationFailed(errors)
 
 
+def is_well_formed(error: FieldError) -> bool:
+    """Whether a request with this error is well formed all the same: a preview shows it, a claimed key is honoured."""
+    return error.code in _OWN_PROBLEM
+
+
 class Fields:
     """A request's fields, checked: ``errors`` are all that is wrong; the rest is what the fields come to.
 
@@ -79,22 +84,20 @@ class Fields:
         return []
 
     def _recipient_errors(self) -> list[FieldError]:
-        recipients = self.submission.recipients
+        recipients, errors = self.submission.recipients, list[FieldError]()
         if not recipients:
             return [FieldError("recipients", "required", "Give at least one recipient.")]
         if len(recipients) > MOST_RECIPIENTS:
             return [FieldError("recipients", "too_many", f"Give at most {MOST_RECIPIENTS} recipients in one request.")]
         if len(recipients) > MOST_RECIPIENTS_SYNCHRONOUS and not self.asynchronous:
             remedy = f"Above {MOST_RECIPIENTS_SYNCHRONOUS} recipients, send the header Prefer: respond-async."
-            return [FieldError("recipients", ProblemCode.USE_ASYNC.value, remedy)]
+            errors.append(FieldError("recipients", ProblemCode.USE_ASYNC.value, remedy))
         self.entries = parse_recipients(recipients, allow_foreign=self.allow_foreign)
         bad = [(i, entry.reason) for i, entry in enumerate(self.entries) if entry.reason is not None]
-        if not bad or (len(bad) < len(self.entries) and not self.submission.strict):
-            return []
-        return [
-            FieldError(f"recipients[{i}]", reason.value, "Not a mobile number that can be sent to.")
-            for i, reason in bad
-        ]
+        if bad and (len(bad) == len(self.entries) or self.submission.strict):
+            remedy = "Not a mobile number that can be sent to."
+            errors += [FieldError(f"recipients[{i}]", reason.value, remedy) for i, reason in bad]
+        return errors
 
     def _message_errors(self) -> list[FieldError]:
         message = self.submission.message

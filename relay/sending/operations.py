@@ -3,7 +3,7 @@
 Every act leaves an audit row, in the same transaction where the act is a write.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from relay.domain.clients import Client
 from relay.domain.codes import Code, NumberReason, OnNonGsm, ProblemCode, ResolvedBy, Source, Status
@@ -25,6 +25,7 @@ class Operator:
 
     Args:
         hash_message: the keyed hash that the journal keeps of every text.
+        look_at_pause: lets this process see the switch at once; the others see it within a second.
         clients: the clients as they are configured now; a re-send goes out in the name of the original one.
     """
 
@@ -36,6 +37,7 @@ class Operator:
         sending: Sending,
         *,
         hash_message: Callable[[str], bytes],
+        look_at_pause: Callable[[], Awaitable[None]],
         clients: Callable[[], Mapping[str, Client]],
         allow_foreign: bool,
     ) -> None:
@@ -44,6 +46,7 @@ class Operator:
         self._events = events
         self._sending = sending
         self._hash_message = hash_message
+        self._look_at_pause = look_at_pause
         self._clients = clients
         self._allow_foreign = allow_foreign
 
@@ -98,6 +101,8 @@ class Operator:
         unknown = _unknown_indexes(stored)
         if not unknown:
             raise _nothing_unknown()
+        if any(original.entries[index].number is None for index in unknown):
+            raise Refusal(ProblemCode.NOT_FOUND, "The numbers of this notification were erased; nothing can be sent.")
         client = self._clients().get(original.client)
         if client is None:
             detail = "The client of this notification is no longer configured; add it again to send in its name."
@@ -134,6 +139,7 @@ class Operator:
         action = "pause" if paused else "resume"
         try:
             await self._journal.set_paused(paused, AuditRow(at=self._clock.now_ms(), actor=actor, action=action))
+            await self._look_at_pause()
         except JournalUnavailable as failure:
             raise journal_unavailable(failure) from None
 

@@ -12,10 +12,10 @@ from msgspec import Struct
 from relay.domain.blocked_words import Found, WordMatcher
 from relay.domain.clients import Client
 from relay.domain.codes import MessageType, ProblemCode, Route
-from relay.domain.errors import Blocked, FieldError, NotAllowed, QuietHours, Refusal
+from relay.domain.errors import Blocked, FieldError, NotAllowed, QuietHours, Refusal, ValidationFailed
 from relay.domain.notification import Entry, Hit, PlannedCall, RouteDecision, SendWarning, TextFacts
 from relay.domain.routing import QuietWindow, choose_route, quiet_until
-from relay.sending.fields import Fields, validation_failed
+from relay.sending.fields import MOST_SEGMENTS, Fields, is_well_formed, validation_failed
 from relay.sending.ports import MessageTooLongEncoded, Upstream
 from relay.sending.requests import Preview, PreviewProblem, Submission
 
@@ -48,7 +48,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     @property
     def dialable(self) -> int:
         """How many recipients would be called."""
-        return sum(len(call.recipients) for call in self.calls)
+        return sum(1 for entry in self.entries if entry.number is not None and entry.duplicate_of is None)
 
     @property
     def hits(self) -> tuple[Hit, ...]:
@@ -73,9 +73,12 @@ def prepare(
         ValidationFailed: with every field error at once.
     """
     fields = Fields(submission, client, allow_foreign=rules.allow_foreign, asynchronous=asynchronous)
-    if fields.errors:
+    too_long = fields.text.facts.segments > MOST_SEGMENTS  # not even a preview searches a text of any length for words
+    if too_long or not all(is_well_formed(error) for error in fields.errors):
         raise validation_failed(fields.errors)
     judge = _Judge(fields, rules)
+    if fields.errors:
+        judge.refusals.append(validation_failed(fields.errors))
     judge.judge(now_ms)
     calls = judge.plan(upstream)
     return Prepared(
@@ -104,7 +107,7 @@ def find_field_errors(
 def preview_of(prepared: Prepared) -> Preview:
     """Show a prepared request; units are an estimate (one a segment and recipient), the upstream counts its own way."""
     return Preview(
-        problems=tuple(PreviewProblem(code=refusal.code, detail=refusal.detail) for refusal in prepared.refusals),
+        problems=tuple(_problem(refusal) for refusal in prepared.refusals),
         sender=prepared.sender,
         route=prepared.route,
         text=prepared.text,
@@ -114,6 +117,11 @@ def preview_of(prepared: Prepared) -> Preview:
         calls=len(prepared.calls),
         estimated_units=prepared.dialable * prepared.text.segments,
     )
+
+
+def _problem(refusal: Refusal) -> PreviewProblem:
+    errors = refusal.errors if isinstance(refusal, ValidationFailed) else ()
+    return PreviewProblem(code=refusal.code, detail=refusal.detail, errors=errors)
 
 
 class _Judge:
@@ -192,11 +200,7 @@ class _Judge:
         self.refusals.append(QuietHours(detail, allowed_from=until, retry_after_seconds=(until - now_ms) / 1000))
 
     def plan(self, upstream: Upstream) -> tuple[PlannedCall, ...]:
-        """Split the recipients into calls.
-
-        Raises:
-            ValidationFailed: not even one recipient fits into a URL.
-        """
+        """Split the recipients into calls; where not even one fits into a URL, that is a refusal."""
         route = self.route.used if self.route is not None else Route.NORMAL
         dialable = [i for i, e in enumerate(self.fields.entries) if e.number is not None and e.duplicate_of is None]
         numbers = [self.fields.entries[i].number or "" for i in dialable]
@@ -205,7 +209,8 @@ class _Judge:
         except MessageTooLongEncoded:
             remedy = "The text is too long once percent-encoded for the upstream's URL; shorten it or use fold."
             error = FieldError("message", ProblemCode.MESSAGE_TOO_LONG_ENCODED.value, remedy)
-            raise validation_failed([error]) from None
+            self.refusals.insert(0, validation_failed([error]))
+            return ()
         return tuple(PlannedCall(route=route, recipients=tuple(dialable[p] for p in chunk)) for chunk in chunks)
 
     def _refuse(self, code: ProblemCode, detail: str) -> None:

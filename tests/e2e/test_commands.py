@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,7 @@ def test_a_new_key_is_shown_with_the_line_for_the_settings() -> None:
 
     assert key is not None
     assert digest is not None
+    assert tomllib.loads(told.splitlines()[-1].strip())["keys"][0]["sha256"] == digest.group(1)
     assert hashlib.sha256(key.group().encode()).hexdigest() == digest.group(1)
 
 
@@ -97,7 +99,7 @@ def test_send_shows_what_became_of_each_recipient(connection: dict[str, str]) ->
 
     assert "sent" in told.stdout
     assert "invalid_number (too_short)" in told.stdout
-    assert "idempotency key" in told.stdout
+    assert told.stderr.startswith("idempotency key ")
     assert told.returncode == 4
 
 
@@ -105,8 +107,16 @@ def test_a_refusal_is_one_line_with_code_and_remedy(connection: dict[str, str]) 
     told = run("send", "--to", "12", "--message", "Hello", **connection)
 
     assert told.returncode == 1
-    assert told.stderr.startswith("relay: validation_failed: ")
+    assert told.stderr.splitlines()[-1].startswith("relay: validation_failed: ")
     assert "recipients[0]" in told.stderr
+
+
+def test_what_a_caller_wrote_is_shown_as_it_is(connection: dict[str, str], upstream: Upstream) -> None:
+    told = run("send", "--to", "[/b]", "--to", "08030009777", "--message", "Hello", **connection)
+
+    assert "[/b]" in told.stdout
+    assert told.returncode == 4
+    assert upstream.count()["2348030009777"] == 1
 
 
 def test_preview_sends_nothing_and_names_the_hits(connection: dict[str, str], upstream: Upstream) -> None:
