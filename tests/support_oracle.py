@@ -32,6 +32,16 @@ def fresh_number() -> str:
     return str(next(_numbers))
 
 
+def fresh_reference() -> str:
+    """A reference under which nothing was sent yet."""
+    return f"fault-{next(_references)}"
+
+
+def make_body(reference: str, *numbers: str) -> dict[str, Any]:
+    """A request whose message holds the canary."""
+    return {"recipients": list(numbers), "message": f"Hello, {CANARY_TEXT}", "reference": reference}
+
+
 def count_heads(heads: Sequence[bytes]) -> dict[str, int]:
     """How many sends arrived for each number, from the heads of requests as ``fault_server`` keeps them."""
     counts: dict[str, int] = {}
@@ -76,26 +86,29 @@ class Oracle:
     _errors: list[httpx.Response] = field(default_factory=list)
 
     def send(
-        self, *numbers: str, replica: int = 0, timeout: float = 30.0, headers: Mapping[str, str] | None = None
+        self,
+        *numbers: str,
+        replica: int = 0,
+        timeout: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        reference: str = "",
     ) -> httpx.Response:
-        """Send to these numbers (a fresh one by default) under a reference of its own, and remember it.
+        """Send to these numbers (a fresh one by default) and remember it; its reference is its own if left out.
 
         Raises:
             httpx.TransportError: no answer came; what became of it is judged all the same.
         """
         chosen = numbers or (fresh_number(),)
-        reference = f"fault-{next(_references)}"
-        self._sent[reference] = chosen
-        body = {"recipients": list(chosen), "message": f"Hello, {CANARY_TEXT}", "reference": reference}
+        reference = reference or fresh_reference()
+        self.expect(reference, *chosen)
         answer = httpx.post(
             f"{self.relays[replica].base_url}/v1/notifications",
-            json=body,
+            json=make_body(reference, *chosen),
             headers=self.client.headers | dict(headers or {}),
             trust_env=False,
             timeout=timeout,
         )
-        self.note(answer)
-        return answer
+        return self.note(answer)
 
     def expect(self, reference: str, *numbers: str) -> None:
         """Judge also what was sent under this reference by other means, such as a raw socket."""
