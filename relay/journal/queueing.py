@@ -90,7 +90,11 @@ _OWN_BACK = _own(
     wait=True,
     lists=("ids",),
 )
-_OWN_OF_DEAD = _own(select(_n.id).where(_is_owned, _n.owner != bindparam("me"), ~_owner_lives).limit(_most))
+_LOCK = Statement(
+    select(_n.id).where(one_of(_n.id, "ids")).order_by(_n.id).with_for_update(key_share=True), lists=("ids",)
+)
+_DEAD_OWNERS = Statement(select(_n.owner).where(_is_owned, _n.owner != bindparam("me"), ~_owner_lives).distinct())
+_OWN_OF_DEAD = _own(select(_n.id).where(_is_owned, one_of(_n.owner, "owners")).limit(_most), lists=("owners",))
 _PUT_BACK = Statement(
     update(notifications)
     .values(state=word(QUEUED), owner=null(), due_at=bindparam("from_then"), status=bindparam("shown"))
@@ -125,14 +129,24 @@ def take_expired(limit: int, now: int, process: str) -> Work[list[Taken]]:
 
 def take_back(notification_ids: Sequence[str], process: str) -> Work[list[Taken]]:
     """Take what a claim in doubt has left, if nobody ever dialled it and nobody else has it."""
-    [owned] = yield [(_OWN_BACK, {"me": process, "ids": list(notification_ids)})]
+    ids = list(notification_ids)
+    # Locked first: what is asked of another table must be seen as it is once nobody else is at the rows.
+    [_, owned] = yield [(_LOCK, {"ids": ids}), (_OWN_BACK, {"me": process, "ids": ids})]
     mine = {row[0] for row in owned.rows}
     return (yield from _load_taken([key for key in notification_ids if key in mine]))
 
 
 def take_from_dead(limit: int, process: str) -> Work[list[Taken]]:
-    """Take over what dead processes own."""
-    [_, owned] = yield [(BURY_DEAD, {"me": process}), (_OWN_OF_DEAD, {"me": process, "most": limit})]
+    """Take over what dead processes own.
+
+    Their ids are found first. A condition on another table would be judged, on PostgreSQL, as of the statement's begin,
+    even for a row that a rival has just taken; a condition on the row itself is judged by what the row is now.
+    """
+    [_, dead] = yield [(BURY_DEAD, {"me": process}), (_DEAD_OWNERS, {"me": process})]
+    owners = [row[0] for row in dead.rows]
+    if not owners:
+        return []
+    [owned] = yield [(_OWN_OF_DEAD, {"me": process, "owners": owners, "most": limit})]
     return (yield from _load_taken(sorted(row[0] for row in owned.rows)))
 
 
