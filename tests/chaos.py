@@ -67,21 +67,18 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         """Send until the end."""
-        while not self.chaos.done.is_set():
-            number = self.chaos.next_number()
-            self._send(number)
+        with httpx.Client(base_url=self.chaos.relay.base_url, trust_env=False, timeout=30) as http:
+            while not self.chaos.done.is_set():
+                self._send(http, self.chaos.next_number())
 
-    def _send(self, number: str) -> None:
-        relay = self.chaos.relay
+    def _send(self, http: httpx.Client, number: str) -> None:
         headers = self.chaos.client.headers | {"Idempotency-Key": f"key-{number}"}
         if self.asynchronous:
             headers["Prefer"] = "respond-async"
         body = {"recipients": [number], "message": "Your order is on its way."}
         while True:
             try:
-                answer = httpx.post(
-                    f"{relay.base_url}/v1/notifications", json=body, headers=headers, trust_env=False, timeout=30
-                )
+                answer = http.post("/v1/notifications", json=body, headers=headers)
             except httpx.TransportError:
                 answer = None
             if answer is not None and answer.status_code in (200, 202):

@@ -5,6 +5,7 @@ callers get their answers, the listener closes, the journal says goodbye.
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ from relay.http.exchange import AsgiApplication
 from relay.settings import Settings
 
 _HEADER_TIMEOUT_MS = 10_000
+_YOUNG_OBJECTS = 10_000
+"""Between looks for garbage in cycles. With Python's own 700, 64 notifications in flight are looked through over and
+over: 13 % of the CPU (measured with perf)."""
 _LINGER_SECONDS = 0.2
 """Between the last record and the end of the listener: answers are on their way to callers."""
 
@@ -128,12 +132,20 @@ async def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     running = await start_relay(settings, owns_process=True)
+    _spare_collector()
     ended = asyncio.ensure_future(running.wait())
     await asyncio.wait({ended, asyncio.ensure_future(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
     failed = ended.done() and not stopping.is_set()
     await running.stop()
     if failed:
         raise StartError("the listener ended by itself.", "Check that nobody else uses [listen] host and port.")
+
+
+def _spare_collector() -> None:
+    """Let the garbage collector leave alone what lives as long as the process, and look less often at the rest."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
 
 
 async def migrate_journal(settings: Settings) -> None:
