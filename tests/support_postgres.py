@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -95,6 +95,23 @@ class PostgresServer:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(START_SECONDS)
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Stop every process of the server in its tracks: the kernel goes on to acknowledge, nobody answers."""
+        assert self.process is not None
+        # The parent first: then there will be no more children than these.
+        os.kill(self.process.pid, signal.SIGSTOP)
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        stopped = [self.process.pid, *map(int, children)]
+        for pid in stopped[1:]:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def remove(self) -> None:
         """Stop for good."""

@@ -5,6 +5,8 @@ is in doubt, and said so.
 """
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -48,6 +50,13 @@ _SETTINGS = b"""
 _FIRST_CONNECTION_SECONDS = 10.0
 _CONNECTION_SECONDS = 3.0
 """How long work waits for a connection."""
+
+_SILENCE_SECONDS = 12.0
+"""How long a server may take over a whole transaction. Its own limits end work earlier; this one is for a server that
+hangs, whose kernel still acknowledges what it is sent."""
+
+_PARTING_SECONDS = 3.0
+"""How long the end of the process waits for transactions that are under way."""
 
 _MOST_REPETITIONS = 3
 
@@ -107,6 +116,7 @@ class Sessions:
         self._pool: psycopg_pool.AsyncConnectionPool[Connection] | None = None
         self._lock = 0
         self._running: set[asyncio.Task[Any]] = set()
+        self._in_use: set[Connection] = set()
 
     async def open(self, process: str) -> None:
         """Connect; ``process`` names the lock that this process's transactions share (see :meth:`write`)."""
@@ -128,12 +138,16 @@ class Sessions:
         self._pool = pool
 
     async def close(self) -> None:
-        """Release every connection."""
+        """Release every connection; those of a server that hangs are cut."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=_PARTING_SECONDS)
+        for connection in self._in_use:
+            _cut(connection)
         if self._running:
             await asyncio.wait(self._running)
         pool, self._pool = self._pool, None
         if pool is not None:
-            await pool.close()
+            await pool.close(timeout=_PARTING_SECONDS)
 
     async def read(self, work: Callable[[], Work[T]]) -> T:
         """Run work that only reads, on one consistent view."""
@@ -194,9 +208,13 @@ class Sessions:
     async def _run_once(self, work: Callable[[], Work[T]], begin: Sequence[Begin]) -> T:
         pool = self._use()
         connection = await pool.getconn()
+        self._in_use.add(connection)
+        timer = asyncio.get_running_loop().call_later(_SILENCE_SECONDS, _cut, connection)
         try:
             return await _run_transaction(connection, work(), begin)
         finally:
+            timer.cancel()
+            self._in_use.discard(connection)
             await pool.putconn(connection)
 
     def _use(self) -> psycopg_pool.AsyncConnectionPool[Connection]:
@@ -267,6 +285,18 @@ async def _abandon(connection: Connection) -> None:
         await connection.rollback()
     except psycopg.Error:
         await connection.close()
+
+
+def _cut(connection: Connection) -> None:
+    """End a connection from our side: whoever waits for the server sees it end at once.
+
+    Cancelling the waiter would not do: psycopg then asks the server to cancel, and waits for its answer.
+    """
+    try:
+        with socket.socket(fileno=os.dup(connection.pgconn.socket)) as line:
+            line.shutdown(socket.SHUT_RDWR)
+    except (OSError, psycopg.Error):
+        return  # it has ended already
 
 
 def _is_of_the_connection(error: psycopg.Error) -> bool:

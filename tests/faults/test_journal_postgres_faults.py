@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from fakes import FakeClock
+from relay.journal import sessions
 from relay.journal.postgres import PostgresJournal
 from relay.journal.sessions import reason_of
 from relay.sending.ports import (
@@ -254,6 +255,43 @@ async def until_recorded(journal: Journal, ref: object) -> RecordResult:
             await asyncio.sleep(0.1)
 
 
+async def test_a_server_that_hangs_is_given_up_in_time_and_used_again_once_it_goes_on(
+    shared_store: Store, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_SILENCE_SECONDS", 0.5)
+    journal = await shared_store.open()
+    dialled = first_call(await accept(journal, make_claim()))
+    assert await journal.start_dialling(dialled)
+
+    with postgres_server.hanging():
+        tried = asyncio.gather(
+            journal.claim([make_claim()]),
+            journal.record(dialled, [SENT], completion=completion()),
+            journal.find(dialled.notification_id),
+            journal.take(["billing"], TYPES, 10, NOON),
+            return_exceptions=True,
+        )
+        refused = await asyncio.wait_for(tried, 30)
+
+    assert [type(each) for each in refused] == [JournalUnavailable] * 4
+    assert await journal.record(dialled, [SENT], completion=completion()) is RecordResult.RECORDED
+    await accept(journal, make_claim())
+
+
+async def test_a_process_ends_in_time_while_its_server_hangs(
+    shared_store: Store, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_PARTING_SECONDS", 0.2)
+    journal = make_journal(shared_store.url)
+    await journal.open()
+
+    with postgres_server.hanging():
+        waiting = asyncio.ensure_future(journal.find("01"))
+        await asyncio.wait_for(journal.close(), 30)
+        with pytest.raises(JournalUnavailable):
+            await waiting
+
+
 async def test_connections_that_died_while_idle_are_replaced_and_nobody_notices(shared_store: Store) -> None:
     journal = await shared_store.open()
     await asyncio.gather(*(journal.find(make_claim().notification.id) for _ in range(20)))
@@ -349,6 +387,7 @@ import asyncio, random, sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from support_journal import make_claim
 from fakes import FakeClock, SequentialIds
+from relay.journal import sessions
 from relay.journal.postgres import PostgresJournal
 from relay.sending.ports import Claimed
 
