@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 
-.PHONY: pictures readme install chaos bench openapi help demo test check lint format requirements clean ops
+.PHONY: pictures profile readme install chaos bench openapi help demo test check lint format requirements clean ops
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## / — /'
@@ -61,6 +61,9 @@ NOTIFICATIONS ?= 10000
 bench: $(VENV)/.dev  ## speed and memory against the plain app, in one run (nginx-light from Debian)
 	PYTHONPATH=tests:tests/benchmarks $(BIN)/python tests/benchmarks/bench.py --notifications $(NOTIFICATIONS)
 	$(BIN)/python tests/benchmarks/bench_prefilter.py
+
+profile: $(VENV)/.dev  ## where the CPU of one notification goes, stage by stage (nginx-light from Debian)
+	PYTHONPATH=tests:tests/benchmarks $(BIN)/python tests/benchmarks/bench_stages.py
 
 readme: $(VENV)/.runtime  ## write the README's tables anew
 	PYTHONPATH=tests $(BIN)/python tests/readme_tables.py

@@ -19,6 +19,7 @@ _TO_CLASS = str.maketrans(_CLASS)
 _TO_LETTER = str.maketrans({character: letter for character, letter in _CLASS.items() if letter != "i"})
 
 _DOUBLED = re.compile(r"(\w)\1+")
+_TRIPLED = re.compile(r"([^\W\d_])\1\1")
 _DIGITS_AFTER_LETTER = re.compile(r"([01345789])\1(?<=[^\W\d]..)")
 
 
@@ -37,8 +38,7 @@ def may_be_stretched(words: str) -> bool:
 
     Three times and more: no word of the languages here is written so. Digits count behind a letter: "pr0m000".
     """
-    letters = filter(str.isalpha, set(words))
-    return any(letter * 3 in words for letter in letters) or _DIGITS_AFTER_LETTER.search(words) is not None
+    return _TRIPLED.search(words) is not None or _DIGITS_AFTER_LETTER.search(words) is not None
 
 
 def reads_as(written: str, word: str) -> bool:

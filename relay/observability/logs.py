@@ -8,9 +8,11 @@ line for a request holds its whole address.
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -180,7 +182,13 @@ def _ids() -> dict[str, str]:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, rest = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_write_second(second)}.{rest // 1_000_000:03}Z"
+
+
+@lru_cache(maxsize=1)
+def _write_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
 
 
 def _render(_logger: Any, _level: str, fields: Fields) -> bytes:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from relay.domain.codes import Route
 from relay.sending.ports import MessageTooLongEncoded
+from relay.smsclone.withholding import list_forms
 
 _PATHS = {
     Route.NORMAL: "/api/sms/sendsms",
@@ -23,8 +24,8 @@ class Queries:
     """Builds request targets for one account at one base URL. Its targets hold the password: never log one."""
 
     def __init__(self, base_url: str, username: str, password: str) -> None:
-        self.credentials = (username, password)
-        """What must not come back to anybody in words of the upstream."""
+        self.credentials = list_forms(username, password)
+        """What must not come back to anybody in words of the upstream, in every form."""
         parts = urlsplit(base_url)
         self.origin_bytes = len(f"{parts.scheme}://{parts.netloc}")
         """What stands before the targets in a URL."""
@@ -69,5 +70,9 @@ class Queries:
         return f"{self._prefix}{_PATHS[route]}{self._credentials}&sender={_encode(sender)}&recipient="
 
 
+_ENCODED = [quote(bytes((byte,)), safe="") for byte in range(256)]
+
+
 def _encode(text: str) -> str:
-    return quote(text, safe="")
+    # As quote does, at a third of its cost; every message comes through here.
+    return "".join(map(_ENCODED.__getitem__, text.encode()))

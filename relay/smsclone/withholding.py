@@ -23,18 +23,23 @@ _NATIONAL_DIGITS = 10
 _ECHO_CHARACTERS = 12
 
 
+def list_forms(*secrets: str) -> frozenset[str]:
+    """How an upstream may repeat what it was sent: as it is, or encoded; in folded case. Nothing of what is empty."""
+    forms = (form for text in secrets for form in (text, quote(text, safe=""), quote_plus(text)))
+    return frozenset(form.casefold() for form in forms if form)
+
+
 class Withholding:
     """Cleans the records of one call's answer.
 
     Args:
-        credentials: user name and password.
+        credentials: user name and password, in every form (:func:`list_forms`).
         message: the text that was sent.
     """
 
-    def __init__(self, credentials: tuple[str, ...], message: str) -> None:
-        secrets = (*credentials, message)
-        forms = {form.casefold() for text in secrets for form in (text, quote(text, safe=""), quote_plus(text))}
-        self._hidden = tuple(form for form in forms if form)
+    def __init__(self, credentials: frozenset[str], message: str) -> None:
+        self._credentials = credentials
+        self._written = message
         self._message = message.casefold()
 
     def keep(
@@ -75,7 +80,11 @@ class Withholding:
 
     def _hides(self, text: str, *, shortest: int = 1) -> bool:
         folded = text.casefold()
-        return any(len(hidden) >= shortest and hidden in folded for hidden in self._hidden)
+        if any(len(form) >= shortest and form in folded for form in self._credentials):
+            return True
+        if len(self._message) > len(folded):  # then every form of it is longer still
+            return False
+        return any(len(form) >= shortest and form in folded for form in list_forms(self._written))
 
     def _echoes(self, text: str) -> bool:
         """Whether a piece of the message stands in the text."""

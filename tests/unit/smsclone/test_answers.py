@@ -22,14 +22,14 @@ from relay.smsclone.answers import (
     rejection_of,
 )
 from relay.smsclone.codes import RECORDS
-from relay.smsclone.withholding import LONGEST_DESCRIPTION, Withholding
+from relay.smsclone.withholding import LONGEST_DESCRIPTION, Withholding, list_forms
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 ADA = "2348012345678"
 BOLA = "2348098765432"
 USERNAME, PASSWORD, MESSAGE = "kanu-account", "p4ss w&rd", "Your code is 4711, keep it"
-NOTHING = Withholding((), "")
-HIDING = Withholding((USERNAME, PASSWORD), MESSAGE)
+NOTHING = Withholding(frozenset(), "")
+HIDING = Withholding(list_forms(USERNAME, PASSWORD), MESSAGE)
 # What a vector calls a warning, where ours is a code of the outcome instead.
 SAID_BY_THE_OUTCOME = {"unknown_code": Code.UNLISTED_CODE, "code_word_conflict": Code.CONFLICTING_ANSWER}
 
@@ -295,13 +295,15 @@ def test_a_description_may_name_its_own_number() -> None:
 
 @pytest.mark.parametrize("description", ["MESSAGE SENT TO PROVIDER", "DND_REJECTED_NUMBER"])
 def test_a_documented_description_is_kept_whatever_the_account_is_called(description: str) -> None:
-    record = Withholding(("MESSAGE", "DND"), "SENT").keep("0000", "SENT", description, "1", ADA)
+    record = Withholding(list_forms("MESSAGE", "DND"), "SENT").keep("0000", "SENT", description, "1", ADA)
     assert record.description == description
 
 
 @pytest.mark.parametrize("message", ["1", "E", "SENT", "0000", "99"])
 def test_a_short_message_does_not_take_code_word_and_id_away(message: str) -> None:
-    record = Withholding(("u", "p"), message).keep("0000", "SENT", "MESSAGE SENT TO PROVIDER", "9967534522", ADA)
+    record = Withholding(list_forms("u", "p"), message).keep(
+        "0000", "SENT", "MESSAGE SENT TO PROVIDER", "9967534522", ADA
+    )
     assert (record.code, record.status, record.message_id) == ("0000", "SENT", "9967534522")
 
 
