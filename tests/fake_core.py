@@ -94,6 +94,10 @@ class FakeCore:
 
     # --- Sending ---
 
+    def check_load(self, caller: Caller) -> None:
+        if self.refusal is not None and self.refusal.code is ProblemCode.OVERLOADED:
+            raise self.refusal
+
     async def send(self, submission: Submission, caller: Caller, wait_seconds: float | None = None) -> Answer:
         self.wait_seconds.append(wait_seconds)
         return self._accept(submission, caller, Mode.SYNCHRONOUS)

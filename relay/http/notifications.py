@@ -76,6 +76,10 @@ class Notifications:
             required=caller.client.require_idempotency_key,
         )
         preferences = read_preferences(exchange)
+        if not preferences.respond_async:
+            exchange.stage = None
+            self._sending.check_load(caller)
+            exchange.stage = "edge"
         submission = await self._read(exchange, caller, key, asynchronous=preferences.respond_async)
         exchange.stage = None
         if preferences.respond_async:

@@ -139,7 +139,9 @@ class Recorder:
         if event.limit is not None:
             self._metrics.clients.count_limited(event.client, event.limit)
         fields = {"stage": event.stage, "code": event.code, "client": event.client, "source": event.source}
-        self._logger.info("notification.refused", **fields, limit=event.limit)
+        # A flood would be made worse by a second line for every no; the access log has the first.
+        log = self._logger.debug if event.code is ProblemCode.OVERLOADED else self._logger.info
+        log("notification.refused", **fields, limit=event.limit)
 
     def _route_chosen(self, event: events.RouteChosen) -> None:
         self._metrics.sending.count_route(event.requested, event.used, event.reason)

@@ -19,7 +19,13 @@ from relay.sending.breaker import BreakerState
 from relay.sending.delivery import Delivery
 from relay.sending.dial import DialPolicy, Line
 from relay.sending.events import Drained, Events
-from relay.sending.gate import RETRY_SOON_SECONDS, find_obstacle, journal_unavailable, refuse_stopping
+from relay.sending.gate import (
+    RETRY_SOON_SECONDS,
+    find_obstacle,
+    journal_unavailable,
+    refuse_overload,
+    refuse_stopping,
+)
 from relay.sending.persistence import until_written
 from relay.sending.ports import Claim, Clock, Ids, Journal, JournalUnavailable, ListFilter, Taken
 from relay.sending.prepare import Prepared, Rules, find_field_errors, prepare, preview_of
@@ -141,6 +147,13 @@ class Dispatcher:
         return self._tasks.spawn(work, name)
 
     # --- what callers ask -----------------------------------------------------------------------------------------
+
+    def check_load(self, caller: Caller) -> None:
+        """See ``Sending.check_load``."""
+        if self._admitted >= self._sending_policy.max_waiting:
+            refusal = refuse_overload()
+            self._report.refused("accept", refusal, caller)
+            raise refusal
 
     async def send(self, submission: Submission, caller: Caller, wait_seconds: float | None = None) -> Answer:
         """See ``Sending.send``."""

@@ -9,6 +9,12 @@ RETRY_SOON_SECONDS = 1.0
 _PAUSED_SECONDS = 30.0
 
 
+def refuse_overload() -> Unavailable:
+    """The refusal where as many notifications are under way as may be."""
+    detail = "Too many notifications are under way. This request sent nothing; try again, or use Prefer: respond-async."
+    return Unavailable(ProblemCode.OVERLOADED, detail, retry_after_seconds=RETRY_SOON_SECONDS)
+
+
 def refuse_stopping() -> Unavailable:
     """The refusal of an instance that stops, or is not ready yet."""
     detail = "This instance is stopping or not yet ready; another one will take the request. Nothing was sent."
@@ -33,10 +39,7 @@ def find_obstacle(breaker: Breaker, now: float, *, paused: bool, overloaded: boo
     if (wait := breaker.seconds_without_balance(now)) > 0:
         detail = "The units at smsclone ran out. Nothing was sent; the operator has to buy units."
         return Unavailable(ProblemCode.UPSTREAM_NO_BALANCE, detail, retry_after_seconds=wait)
-    if overloaded:
-        detail = "Too many notifications are under way. Nothing was sent; try again, or use Prefer: respond-async."
-        return Unavailable(ProblemCode.OVERLOADED, detail, retry_after_seconds=RETRY_SOON_SECONDS)
-    return None
+    return refuse_overload() if overloaded else None
 
 
 def journal_unavailable(failure: JournalUnavailable) -> Unavailable:

@@ -99,6 +99,17 @@ class Health(Struct, frozen=True, kw_only=True):
 class Sending(Protocol):
     """The core as the fronts see it; ``relay.sending.dispatcher.Dispatcher`` is the one implementation."""
 
+    def check_load(self, caller: Caller) -> None:
+        """Say no to somebody who would wait, before anything of the request is read, where too many wait already.
+
+        Saying no must cost little, or a flood would leave nothing for those who are served. So not even an idempotency
+        key is looked up: it is honoured when the caller tries again.
+
+        Raises:
+            Unavailable: ``overloaded``.
+        """
+        ...
+
     async def send(self, submission: Submission, caller: Caller, wait_seconds: float | None = None) -> Answer:
         """Send and wait for the outcome, at most the notification deadline (lowered by ``wait_seconds``).
 

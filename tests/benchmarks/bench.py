@@ -7,16 +7,17 @@ import argparse
 import asyncio
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from measure import Load, cpu_seconds, free_port, load, resident_mib, running_nginx, wait_for_port
+from measure import Load, cpu_seconds, free_port, load, resident_mib, running_kannel, running_nginx, wait_for_port
 
 from support_postgres import PostgresServer, find_server_programs
 from support_relay import ClientKey, make_client, make_relay
@@ -35,7 +36,7 @@ class Row:
     cpu_us: float
     rss_before: float
     rss_after: float
-    statuses: Mapping[int, int]
+    run: Load
 
     def cells(self, baseline: "Row | None") -> list[str]:
         """The line as text; ``baseline`` is the plain app's."""
@@ -48,7 +49,7 @@ class Row:
             f"{self.cpu_us:.0f}",
             ratio,
             f"{self.rss_before:.0f} → {self.rss_after:.0f}",
-            " ".join(f"{count} of {status}" for status, count in sorted(self.statuses.items())),
+            " ".join(f"{count} of {status}" for status, count in sorted(self.run.statuses.items())),
         ]
 
 
@@ -93,11 +94,16 @@ def relay(
         running.stop()
 
 
-def bodies(count: int, start: int) -> list[bytes]:
+def bodies(count: int, start: int, message_type: str = "transactional") -> list[bytes]:
     """Different notifications, one recipient each."""
     return [
         json.dumps(
-            {"sender": "ACME", "recipients": [f"234801{start + i:07}"], "message": f"Your order {i} is on its way."}
+            {
+                "sender": "ACME",
+                "recipients": [f"234801{start + i:07}"],
+                "message": f"Your order {i} is on its way.",
+                "message_type": message_type,
+            }
         ).encode()
         for i in range(count)
     ]
@@ -106,7 +112,7 @@ def bodies(count: int, start: int) -> list[bytes]:
 def measure(
     name: str,
     port: int,
-    pid: int,
+    pids: int | Sequence[int],
     requests: list[bytes],
     *,
     each: int = 1,
@@ -114,11 +120,24 @@ def measure(
     headers: list[str] | None = None,
     path: str = "/v1/notifications",
     rate: float | None = None,
+    whole: bool = False,
 ) -> Row:
-    """Run a load and see what it cost the process; ``each`` is how many notifications (or recipients) a request is."""
-    before, memory = cpu_seconds(pid), resident_mib(pid)
-    run: Load = asyncio.run(load(port, requests, path=path, headers=headers or [], connections=connections, rate=rate))
-    cost = cpu_seconds(pid) - before
+    """Run a load and see what it cost the processes; ``each`` is how many notifications a request is."""
+    running = [pids] if isinstance(pids, int) else list(pids)
+    before, memory = sum(map(cpu_seconds, running)), sum(map(resident_mib, running))
+    run: Load = asyncio.run(
+        load(
+            port,
+            requests,
+            path=path,
+            headers=headers or [],
+            connections=connections,
+            rate=rate,
+            keys=headers is not None and each == 1,
+            whole=whole,
+        )
+    )
+    cost = wait_until_idle(running) - before
     return Row(
         name,
         run.per_second * each,
@@ -126,9 +145,18 @@ def measure(
         run.percentile_ms(0.99),
         cost / (len(requests) * each) * 1e6,
         memory,
-        resident_mib(pid),
-        run.statuses,
+        sum(map(resident_mib, running)),
+        run,
     )
+
+
+def wait_until_idle(pids: Sequence[int]) -> float:
+    """CPU seconds of processes once they have nothing left to do."""
+    readings = [sum(map(cpu_seconds, pids))]
+    while len(readings) < 3 or readings[-1] - readings[-3] > 0.01:
+        time.sleep(0.25)
+        readings.append(sum(map(cpu_seconds, pids)))
+    return readings[-1]
 
 
 def print_table(rows: list[list[str]]) -> None:
@@ -164,37 +192,135 @@ def run_rows(stack: ExitStack, directory: Path, upstream: str, count: int) -> It
     with plain_app(upstream) as (port, pid):
         measure("warm-up", port, pid, bodies(500, 0))
         yield measure("(a) plain app, 64 in flight", port, pid, bodies(count, 0))
-    keepalive = "[smsclone]\nkeepalive_seconds = 30\n"
     with relay(directory / "fresh", client, upstream) as (port, pid):
         measure("warm-up", port, pid, bodies(500, 0), headers=auth)
-        for in_flight in (8, 64):
-            name = f"(b) relay, SQLite, fresh connections, {in_flight} in flight"
-            yield measure(name, port, pid, bodies(count, 10_000), headers=auth, connections=in_flight)
-        yield measure("(b) the same at 200/s", port, pid, bodies(2_000, 50_000), headers=auth, rate=200)
+        few, many = (
+            measure(
+                f"(b) relay, SQLite, fresh connections, {in_flight} in flight",
+                port,
+                pid,
+                bodies(count, 10_000),
+                headers=auth,
+                connections=in_flight,
+            )
+            for in_flight in (8, 64)
+        )
+        yield from (few, many)
+        yield measure("(b) the same at 200/s", port, pid, bodies(2_000, 5_000_000), headers=auth, rate=200)
+        yield overload(port, pid, auth, many.per_second)
+    keepalive = "[smsclone]\nkeepalive_seconds = 30\n"
     with relay(directory / "kept", client, upstream, toml=keepalive) as (port, pid):
         measure("warm-up", port, pid, bodies(500, 0), headers=auth)
         yield measure("(b) relay, SQLite, kept-alive, 64 in flight", port, pid, bodies(count, 10_000), headers=auth)
-        batches = [b"[" + b",".join(bodies(100, 100_000 + i * 100)) + b"]" for i in range(count // 100)]
-        name = "(d) batch of 100, acceptance and sending"
-        yield measure(name, port, pid, batches, each=100, headers=auth, path="/v1/notifications/batch", connections=4)
+        yield measure_batches("(d) batch of 100, acceptance and sending", port, pid, auth, count)
         yield many_recipients(port, pid, auth)
+    with relay(directory / "held", client, upstream, toml=quiet_now()) as (port, pid):
+        yield measure_batches("(d) batch of 100, acceptance alone", port, pid, auth, count, message_type="promotional")
+    yield from run_replicas(stack, directory, client, upstream, count)
+    with running_kannel(directory, upstream) as kannel:
+        if kannel is not None:
+            port, pids = kannel
+            yield measure("Kannel, no journal, no filter, 64 in flight", port, pids, kannel_requests(count), whole=True)
+
+
+def overload(port: int, pid: int, auth: list[str], capacity: float) -> Row:
+    """Five times what it can do, for five seconds."""
+    seconds, connections = 5, 1_000
+    requests = bodies(int(capacity * 5 * seconds), 6_000_000)
+    row = measure("(b) overload", port, pid, requests, headers=auth, connections=connections, rate=capacity * 5)
+    good = row.run.statuses.get(200, 0) / row.run.seconds
+    row.name = (
+        f"(b) five times as many as it can take: {good / capacity:.0%} of its best, "
+        f"a refusal within {row.run.percentile_ms(0.99, 503):.0f} ms (p99)"
+    )
+    return row
+
+
+def measure_batches(
+    name: str, port: int, pid: int, auth: list[str], count: int, message_type: str = "transactional"
+) -> Row:
+    """Batches of 100, all texts different."""
+    batches = [b"[" + b",".join(bodies(100, 100_000 + i * 100, message_type)) + b"]" for i in range(count // 100)]
+    path = "/v1/notifications/batch"
+    return measure(name, port, pid, batches, each=100, headers=auth, path=path, connections=4)
+
+
+def quiet_now() -> str:
+    """Settings by which promotional messages are held for some hours, so that acceptance can be seen alone."""
+    now = datetime.now(UTC)
+    begin, end = (f"{(now + timedelta(hours=hours)):%H:%M}" for hours in (-1, 6))
+    return f'[quiet_hours]\npromotional = {{ from = "{begin}", to = "{end}", time_zone = "UTC" }}\n'
+
+
+def run_replicas(stack: ExitStack, directory: Path, client: ClientKey, upstream: str, count: int) -> Iterator[Row]:
+    """One, two and three relays on one PostgreSQL, the same work shared between them."""
     programs = find_server_programs()
-    if programs is not None:
-        server = PostgresServer(programs)
-        stack.callback(server.remove)
-        server.initialize()
-        server.start()
+    if programs is None:
+        return
+    auth = [f"Authorization: Bearer {client.key}"]
+    server = PostgresServer(programs)
+    stack.callback(server.remove)
+    server.initialize()
+    server.start()
+    assert server.process is not None
+    for replicas in (1, 2, 3):
         url = server.url(server.create_database())
-        with relay(directory / "postgresql", client, upstream, journal=url) as (port, pid):
-            measure("warm-up", port, pid, bodies(500, 0), headers=auth)
-            yield measure("(c) relay, PostgreSQL, fresh, 64 in flight", port, pid, bodies(count, 10_000), headers=auth)
+        with ExitStack() as running:
+            places = [directory / f"postgresql-{replicas}-{place}" for place in range(replicas)]
+            relays = [running.enter_context(relay(place, client, upstream, journal=url)) for place in places]
+            for port, pid in relays:
+                measure("warm-up", port, pid, bodies(300, 0), headers=auth)
+            yield measure_shared(relays, auth, count, server.process.pid)
+
+
+def measure_shared(relays: Sequence[tuple[int, int]], auth: list[str], count: int, database: int) -> Row:
+    """The same work shared between relays; what the database took is told in the row's name."""
+    share, pids = count // len(relays), [pid for _, pid in relays]
+    before, memory, of_database = sum(map(cpu_seconds, pids)), sum(map(resident_mib, pids)), cpu_seconds(database)
+
+    async def run_all() -> list[Load]:
+        connections = 64 // len(relays)
+        return await asyncio.gather(
+            *(
+                load(port, bodies(share, 10_000 + place * share), headers=auth, connections=connections, keys=True)
+                for place, (port, _) in enumerate(relays)
+            )
+        )
+
+    loads = asyncio.run(run_all())
+    cost = wait_until_idle(pids) - before
+    run = Load(max(each.seconds for each in loads), {200: [s for each in loads for s in each.latencies.get(200, ())]})
+    each = cost / (share * len(relays)) * 1e6
+    asked = f"PostgreSQL itself {(cpu_seconds(database) - of_database) / (share * len(relays)) * 1e6:.0f} µs"
+    name = f"(c) {len(relays)} relay{'s' if len(relays) > 1 else ''}, PostgreSQL, fresh, 64 in flight; {asked}"
+    return Row(
+        name,
+        run.per_second,
+        run.percentile_ms(0.5),
+        run.percentile_ms(0.99),
+        each,
+        memory,
+        sum(map(resident_mib, pids)),
+        run,
+    )
+
+
+def kannel_requests(count: int) -> list[bytes]:
+    """The same messages for Kannel's HTTP interface."""
+    return [
+        (
+            f"GET /cgi-bin/sendsms?username=u&password=bench&from=ACME&to=234801{i:07}"
+            f"&text=Your+order+{i}+is+on+its+way. HTTP/1.1\r\nHost: kannel\r\n\r\n"
+        ).encode()
+        for i in range(count)
+    ]
 
 
 def many_recipients(port: int, pid: int, auth: list[str]) -> Row:
     """One text to 10,000 recipients; acceptance and all the calls."""
     recipients = [f"234802{i:07}" for i in range(10_000)]
     body = json.dumps({"sender": "ACME", "recipients": recipients, "message": "Your order is on its way."}).encode()
-    row = measure(
+    return measure(
         "(e) one text to 10,000 recipients",
         port,
         pid,
@@ -203,14 +329,6 @@ def many_recipients(port: int, pid: int, auth: list[str]) -> Row:
         headers=[*auth, "Prefer: respond-async"],
         connections=1,
     )
-    before = cpu_seconds(pid)
-    readings = [before]
-    while len(readings) < 3 or statistics.pstdev(readings[-3:]) > 0.005:
-        asyncio.run(asyncio.sleep(0.5))
-        readings.append(cpu_seconds(pid))
-    row.cpu_us += (readings[-1] - before) / 10_000 * 1e6
-    row.rss_after = resident_mib(pid)
-    return row
 
 
 if __name__ == "__main__":

@@ -1,17 +1,49 @@
 """What a benchmark needs: processes with their CPU and memory, a load generator, an upstream that answers at once."""
 
 import asyncio
+import math
 import os
 import shutil
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+KANNEL_CONF = """
+group = core
+admin-port = {admin}
+admin-password = {secret}
+smsbox-port = {boxes}
+box-allow-ip = "127.0.0.1"
+log-level = 4
+
+group = smsc
+smsc = http
+smsc-id = clone
+system-type = generic
+port = {answers}
+send-url = "{upstream}/api/sms/dnd-fallback?username=u&password={secret}&sender=%P&recipient=%p&message=%b"
+status-success-regex = "TG00"
+status-permfail-regex = "TG1"
+status-tempfail-regex = "TG2"
+
+group = smsbox
+bearerbox-host = 127.0.0.1
+sendsms-port = {port}
+log-level = 4
+
+group = sendsms-user
+username = u
+password = {secret}
+"""
+
+CRLF = "\r\n"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 NGINX_CONF = """
@@ -87,6 +119,32 @@ def running_nginx(directory: Path) -> Iterator[str | None]:
         process.wait()
 
 
+@contextmanager
+def running_kannel(directory: Path, upstream: str) -> Iterator[tuple[int, list[int]] | None]:
+    """Kannel with the same upstream: the port that takes messages, and its processes; ``None`` where it is missing."""
+    programs = shutil.which("bearerbox"), shutil.which("smsbox")
+    if None in programs:
+        yield None
+        return
+    admin, boxes, answers, port = (free_port() for _ in range(4))
+    conf = directory / "kannel.conf"
+    conf.write_text(
+        KANNEL_CONF.format(admin=admin, boxes=boxes, answers=answers, port=port, upstream=upstream, secret="bench")
+    )
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        for program, listens in zip(programs, (boxes, port), strict=True):
+            running.append(
+                subprocess.Popen([str(program), str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            )
+            wait_for_port(listens)
+        yield port, [process.pid for process in running]
+    finally:
+        for process in reversed(running):
+            process.terminate()
+            process.wait()
+
+
 def wait_for_port(port: int, seconds: float = 20.0) -> None:
     """Wait until somebody listens."""
     give_up = time.monotonic() + seconds
@@ -103,8 +161,13 @@ class Load:
     """What a run of the load generator saw."""
 
     seconds: float
-    statuses: dict[int, int]
-    latencies: list[float] = field(repr=False)
+    latencies: dict[int, list[float]] = field(repr=False)
+    """Seconds until each answer, by its status."""
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        """How many answers there were of each status."""
+        return {status: len(seconds) for status, seconds in self.latencies.items()}
 
     @property
     def requests(self) -> int:
@@ -116,10 +179,10 @@ class Load:
         """Answers a second."""
         return self.requests / self.seconds
 
-    def percentile_ms(self, share: float) -> float:
-        """The latency that this share of the answers stayed below, in milliseconds."""
-        ordered = sorted(self.latencies)
-        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
+    def percentile_ms(self, share: float, *statuses: int) -> float:
+        """The latency that this share of the answers (with one of these statuses) stayed below, in milliseconds."""
+        ordered = sorted(chain.from_iterable(self.latencies.get(status, ()) for status in statuses or self.latencies))
+        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000 if ordered else math.nan
 
 
 async def load(
@@ -130,14 +193,17 @@ async def load(
     headers: Sequence[str] = (),
     connections: int,
     rate: float | None = None,
+    keys: bool = False,
+    whole: bool = False,
 ) -> Load:
     """Send every body once over kept-alive connections: as fast as the answers come, or at a steady rate.
 
-    A raw HTTP/1.1 client: it costs less than what it measures (about 30 µs a request).
+    With ``keys`` each gets an idempotency key of its own; with ``whole`` the bodies are whole requests. A raw HTTP/1.1
+    client: it costs less than what it measures (about 30 µs a request).
     """
     queue = iter(enumerate(bodies))
-    statuses: dict[int, int] = {}
-    latencies: list[float] = []
+    latencies: dict[int, list[float]] = {}
+    run = uuid.uuid4().hex
     started = time.perf_counter()
     extra = "".join(f"{header}\r\n" for header in headers)
 
@@ -148,18 +214,17 @@ async def load(
                 await asyncio.sleep(max(started + index / rate - time.perf_counter(), 0))
             head = (
                 f"POST {path} HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\n{extra}"
+                f"{f'Idempotency-Key: {run}-{index}{CRLF}' if keys else ''}"
                 f"Content-Length: {len(body)}\r\n\r\n"
             )
             sent = time.perf_counter()
-            writer.write(head.encode() + body)
+            writer.write(body if whole else head.encode() + body)
             answer = await reader.readuntil(b"\r\n\r\n")
             lower = answer.lower()
             length = int(lower.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
             await reader.readexactly(length)
-            latencies.append(time.perf_counter() - sent)
-            status = int(answer[9:12])
-            statuses[status] = statuses.get(status, 0) + 1
+            latencies.setdefault(int(answer[9:12]), []).append(time.perf_counter() - sent)
         writer.close()
 
     await asyncio.gather(*(worker() for _ in range(connections)))
-    return Load(time.perf_counter() - started, statuses, latencies)
+    return Load(time.perf_counter() - started, latencies)

@@ -109,6 +109,29 @@ def test_a_client_that_hangs_up_changes_nothing(tmp_path: Path, upstream: Upstre
         assert upstream.count()[number] == 1
 
 
+def test_where_too_many_wait_one_more_is_refused_at_once_and_a_batch_is_taken(
+    tmp_path: Path, upstream: Upstream, client: ClientKey
+) -> None:
+    key = {"Idempotency-Key": "later"}
+    with running_relay(tmp_path, client, upstream=upstream.base_url, toml="[sending]\nmax_waiting = 2\n") as relay:
+        upstream.gate.clear()
+        waiting, late = [fresh_number(), fresh_number()], fresh_number()
+        with ThreadPoolExecutor(2) as pool:
+            sends = [pool.submit(send, relay, client, number) for number in waiting]
+            wait_until(lambda: all(upstream.count().get(number) for number in waiting))
+            refused = send(relay, client, late, **key)
+            queued = send(relay, client, fresh_number(), Prefer="respond-async")
+            upstream.gate.set()
+            answers = [each.result() for each in sends]
+        again = send(relay, client, late, **key)
+
+    assert (refused.status_code, refused.json()["code"], refused.json()["retry_safe"]) == (503, "overloaded", True)
+    assert refused.headers["retry-after"] == "1"
+    assert queued.status_code == 202
+    assert [answer.json()["status"] for answer in (*answers, again)] == ["sent"] * 3
+    assert upstream.count()[late] == 1
+
+
 def test_a_second_process_on_one_sqlite_file_refuses_to_start(
     tmp_path: Path, upstream: Upstream, client: ClientKey
 ) -> None:
