@@ -38,6 +38,7 @@ from relay.sending.ports import (
 )
 from relay.sending.prepare import Prepared
 from relay.sending.requests import Answer, Caller
+from relay.sending.tasks import Turns
 
 AMBIGUITY_SECONDS = 10.0
 """How long a caller waits for a journal that broke in the middle of its commit."""
@@ -106,7 +107,11 @@ class Acceptance:
             not.
         """
         now = self._clock.now_ms()
-        claims = [self._build(prepared, caller, mode, now) for prepared in requests]
+        claims, turns = [], Turns()
+        for prepared in requests:
+            claims.append(self._build(prepared, caller, mode, now))
+            if len(requests) > 1:
+                await turns.after(len(prepared.entries))
         try:
             results = await self._journal.claim(claims)
         except JournalUnavailable as failure:

@@ -34,7 +34,7 @@ from relay.sending.quotas import RequestLimiter
 from relay.sending.recover import end_unsent
 from relay.sending.report import Report
 from relay.sending.requests import Answer, Balance, Caller, Health, Preview, Submission
-from relay.sending.tasks import Tasks
+from relay.sending.tasks import Tasks, Turns
 from relay.sending.upkeep import Upkeep
 
 _PATIENCE_SECONDS = 2.0
@@ -214,8 +214,10 @@ class Dispatcher:
         results: list[Answer | Refusal | None] = []
         prepared: list[Prepared] = []
         self._limit(caller)
+        turns = Turns()
         for submission in submissions:
             item = await self._prepare_queued(submission, caller)
+            await turns.after(len(submission.recipients))
             results.append(None if isinstance(item, Prepared) else item)
             if isinstance(item, Prepared):
                 prepared.append(item)

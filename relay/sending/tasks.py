@@ -6,6 +6,23 @@ from typing import Any
 
 from relay.sending.events import Events, TaskFailed
 
+RECIPIENTS_A_TURN = 2_000
+"""How many recipients are judged or claimed before the event loop may do something else: about 10 ms."""
+
+
+class Turns:
+    """Lets others have their turn while a large batch is worked through."""
+
+    def __init__(self) -> None:
+        self._recipients = 0
+
+    async def after(self, recipients: int) -> None:
+        """Say how many recipients were just dealt with."""
+        self._recipients += recipients
+        if self._recipients >= RECIPIENTS_A_TURN:
+            self._recipients = 0
+            await asyncio.sleep(0)
+
 
 class Tasks:
     """Keeps every task strongly referenced and hears when one fails."""
