@@ -25,7 +25,7 @@ from relay.journal.encoding import OWNED, QUEUED, Kept, encode_facts, encode_ind
 from relay.journal.limits import Identity, Passed, Verdict, apply_limits, record_sends
 from relay.journal.reading import HOLDER, load
 from relay.journal.schema import calls, deduplications, notifications, word
-from relay.journal.statements import Statement, Step, Work, every_column, insert_all
+from relay.journal.statements import Rows, Statement, Step, Work, every_column, insert_all
 from relay.sending.ports import Claim, Claimed, ClaimResult, Duplicate, JournalUnavailable, KeyTaken
 
 FIRST_FENCE = 1
@@ -34,7 +34,7 @@ _MOST_ROUNDS = 8
 
 _n, _d = notifications.c, deduplications.c
 _INSERT_NOTIFICATION = insert_all(notifications)
-_INSERT_CALL = Statement(calls.insert().values(every_column(calls)))
+_INSERT_CALL = Statement(calls.insert().values(every_column(calls)), rows=Rows(calls))
 
 
 def _register(insert: Callable[[Table], Any]) -> ClauseElement:

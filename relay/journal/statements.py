@@ -6,7 +6,7 @@ repeatable from the start, for a transaction that failed is rolled back and may 
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -34,6 +34,28 @@ class Result(NamedTuple):
     changed: int
 
 
+class Rows:
+    """Inserts many rows of a table in one statement of SQLite, every column given: a third of the cost of as many."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._names = [column.name for column in table.c]
+        self._pick = itemgetter(*self._names)
+
+    def insert(self, several: Sequence[Parameters]) -> tuple[str, list[object]]:
+        """The text for so many rows, and their values. A row whose unique key is taken is left out."""
+        return self._text(len(several)), [value for each in several for value in self._pick(each)]
+
+    @cache  # noqa: B019 — statements live as long as the process
+    def _text(self, count: int) -> str:
+        marks: list[tuple[BindParameter[Any], ...]] = [
+            tuple(bindparam(f"{name}_{row}") for name in self._names) for row in range(count)
+        ]
+        values = [dict(zip(self._names, row, strict=True)) for row in marks]
+        statement = sqlite.insert(self._table).values(values).on_conflict_do_nothing()
+        return str(statement.compile(dialect=_SQLITE))
+
+
 class Statement:
     """One statement, for both stores.
 
@@ -42,6 +64,7 @@ class Statement:
         sqlite: for SQLite, where it differs.
         postgres: for PostgreSQL, where it differs.
         lists: the parameters that are lists of texts (see :class:`one_of`).
+        rows: inserts many rows at once on SQLite.
     """
 
     def __init__(
@@ -51,10 +74,12 @@ class Statement:
         sqlite: ClauseElement | None = None,
         postgres: ClauseElement | None = None,
         lists: Sequence[str] = (),
+        rows: "Rows | None" = None,
     ) -> None:
         self._sqlite = sqlite if sqlite is not None else clause
         self._postgres = postgres if postgres is not None else clause
         self.lists = lists
+        self.rows = rows
 
     @cached_property
     def sqlite(self) -> tuple[str, Callable[[Parameters], Sequence[object]]]:
@@ -145,4 +170,5 @@ def insert_all(table: Table) -> Statement:
     return Statement(
         sqlite=sqlite.insert(table).values(values).on_conflict_do_nothing(),
         postgres=postgresql.insert(table).values(values).on_conflict_do_nothing(),
+        rows=Rows(table),
     )

@@ -8,13 +8,15 @@ import asyncio
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, repeat
+from operator import itemgetter
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from relay.journal.statements import Result, Work
+from relay.journal.statements import Parameters, Result, Rows, Statement, Work
 from relay.sending.ports import JournalUnavailable
 
 T = TypeVar("T")
@@ -24,6 +26,8 @@ _SWITCH_SECONDS = 0.0005
 """How long the event loop may keep the interpreter to itself while the writer wants it. Every statement of SQLite lets
 go of it, so with Python's own 5 ms a busy loop makes a claim wait for seconds (measured, loop busy in slices of 4 ms:
 99th percentile 11.6 s with 5 ms, 0.06 s with 0.5 ms; no cost where the loop is not busy)."""
+_MOST_ROWS = 32
+_ONE_CHANGED = Result((), 1)
 _NO_ROWS: Sequence[tuple[Any, ...]] = ()
 
 _REASONS = {
@@ -153,7 +157,7 @@ def _answer(group: Sequence[Job[Any]]) -> None:
             job.future.set_exception(job.error)
 
 
-def _run_group(connection: sqlite3.Connection, group: Sequence[Job[Any]]) -> None:
+def _run_group(connection: sqlite3.Connection, group: Sequence[Job[Any]], *, rows_together: bool = True) -> None:
     try:
         connection.execute("BEGIN" if all(job.only_reads for job in group) else "BEGIN IMMEDIATE")
     except sqlite3.Error as error:  # another program has locked the database: waiting once is enough for all of them
@@ -161,8 +165,13 @@ def _run_group(connection: sqlite3.Connection, group: Sequence[Job[Any]]) -> Non
         return
     try:
         for job in group:
-            job.value = run_work(connection, job.work())
+            job.value = run_work(connection, job.work(), rows_together=rows_together)
         connection.execute("COMMIT")
+    except _SomeLeftOut:
+        if _roll_back(connection):
+            _run_group(connection, group, rows_together=False)
+        else:
+            _fail(group, JournalUnavailable("failed", ambiguous=True))
     except BaseException as error:  # noqa: BLE001 — a job's own failure or the transaction's, told to whom it concerns
         if not _roll_back(connection):
             _fail(group, JournalUnavailable("failed", ambiguous=True))
@@ -192,22 +201,52 @@ def _translate(error: BaseException) -> BaseException:
     return unavailable(error) if isinstance(error, sqlite3.Error) else error
 
 
-def run_work(connection: sqlite3.Connection, work: Work[T]) -> T:
-    """Run work on a connection that is in a transaction (or in none, for looks and settings)."""
+class _SomeLeftOut(Exception):
+    """Of rows that were inserted together some were not, and nobody knows which."""
+
+
+def run_work(connection: sqlite3.Connection, work: Work[T], *, rows_together: bool) -> T:
+    """Run work on a connection that is in a transaction.
+
+    Args:
+        rows_together: whether rows for one table may be inserted by one statement.
+
+    Raises:
+        _SomeLeftOut: they were; the transaction must be run again without.
+    """
     try:
         steps = next(work)
         while True:
-            results = []
-            for statement, parameters in steps:
-                sql, pick = statement.sqlite
-                values = pick(_encode_lists(parameters, statement.lists) if statement.lists else parameters)
-                cursor = connection.execute(sql, values)
-                rows = cursor.fetchall() if cursor.description is not None else _NO_ROWS
-                results.append(Result(rows, cursor.rowcount))
+            results: list[Result] = []
+            for statement, equal in groupby(steps, key=itemgetter(0)):
+                several = [parameters for _, parameters in equal]
+                if rows_together and statement.rows is not None and len(several) > 1:
+                    results += _insert_rows(connection, statement.rows, several)
+                else:
+                    results += [_run_one(connection, statement, parameters) for parameters in several]
             steps = work.send(results)
     except StopIteration as end:
         value: T = end.value
         return value
+
+
+def _run_one(connection: sqlite3.Connection, statement: Statement, parameters: Parameters) -> Result:
+    sql, pick = statement.sqlite
+    values = pick(_encode_lists(parameters, statement.lists) if statement.lists else parameters)
+    cursor = connection.execute(sql, values)
+    rows = cursor.fetchall() if cursor.description is not None else _NO_ROWS
+    return Result(rows, cursor.rowcount)
+
+
+def _insert_rows(connection: sqlite3.Connection, rows: Rows, several: Sequence[Parameters]) -> Iterator[Result]:
+    """Insert in pieces of few sizes, so that few statements are prepared and all of them are used again."""
+    begin = 0
+    while begin < len(several):
+        size = min(1 << (len(several) - begin).bit_length() - 1, _MOST_ROWS)
+        if connection.execute(*rows.insert(several[begin : begin + size])).rowcount != size:
+            raise _SomeLeftOut
+        yield from repeat(_ONE_CHANGED, size)
+        begin += size
 
 
 def _encode_lists(parameters: Any, lists: Sequence[str]) -> dict[str, object]:
