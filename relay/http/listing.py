@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec.structs import replace
 
 from relay.domain.codes import NotificationStatus, Permission
 from relay.domain.errors import FieldError, ValidationFailed
@@ -27,6 +28,12 @@ DEFAULT_LIMIT = 50
 HIGHEST_LIMIT = 200
 
 _MOST_PARAMETERS = 32
+_FIRST_READ = 8
+"""Items, of which nobody knows how large they are; later reads are larger."""
+
+_RECIPIENTS_A_PAGE = 20_000
+"""A page ends once it holds so many recipients, however few its items are: about 4 MB."""
+
 _RECIPIENTS_A_TURN = 2_000
 """How many entries are encoded before the event loop may do something else: about 10 ms."""
 
@@ -62,13 +69,30 @@ class Listing:
         limit: int = values.pop("limit", DEFAULT_LIMIT)
         before = values.pop("cursor", None)
         exchange.stage = None
-        # One more than asked for tells whether there is a next page.
-        found = await self._sending.select(
-            ListFilter(client=caller.client.name, limit=limit + 1, before=before, **values)
-        )
-        page = found[:limit]
-        body = await encode_page(map(build_notification, page), page[-1] if len(found) > limit else None)
+        page, last = await self._read_page(ListFilter(client=caller.client.name, before=before, **values), limit)
+        body = await encode_page(map(build_notification, page), last)
         return Reply(200, body, headers=(PRIVATE,))
+
+    async def _read_page(self, asked: ListFilter, limit: int) -> tuple[list[Stored], Stored | None]:
+        """Read a page in small parts, so that one of large notifications ends early instead of filling the memory.
+
+        Returns:
+            The page, and its last item where another page follows.
+        """
+        page: list[Stored] = []
+        recipients, most = 0, _FIRST_READ
+        while True:
+            size, most = min(limit - len(page), most), most * 4
+            # One more than asked for tells whether there is a next page.
+            found = await self._sending.select(replace(asked, limit=size + 1))
+            page += found[:size]
+            if len(found) <= size:
+                return page, None
+            recipients += sum(len(stored.notification.entries) for stored in found[:size])
+            last = page[-1]
+            if len(page) == limit or recipients >= _RECIPIENTS_A_PAGE:
+                return page, last
+            asked = replace(asked, before=Cursor(last.notification.created_at, last.notification.id))
 
 
 def read_query(query: bytes, parameters: dict[str, Callable[[str], Any]]) -> dict[str, Any]:

@@ -44,6 +44,28 @@ async def test_a_page_that_is_just_full_has_no_next_one() -> None:
     assert (await ids(front, "limit=3"))[1] is None
 
 
+async def test_a_long_page_is_read_in_parts_without_gap_or_overlap() -> None:
+    front = await filled(60)
+
+    page, cursor = await ids(front, "limit=57")
+
+    assert page == list(reversed(front.core.stored))[:57]
+    assert await ids(front, f"limit=57&cursor={cursor}") == (list(front.core.stored)[2::-1], None)
+
+
+async def test_a_page_of_large_notifications_ends_early_and_goes_on_at_the_next_one() -> None:
+    front = Front()
+    many = [f"234801{number:07}" for number in range(5_000)]
+    for _ in range(12):
+        await front.send({"Prefer": "respond-async"}, recipients=many)
+
+    page, cursor = await ids(front, "limit=60")
+    rest, end = await ids(front, f"limit=60&cursor={cursor}")
+
+    assert len(page) < 12
+    assert (page + rest, end) == (list(reversed(front.core.stored)), None)
+
+
 async def test_an_item_of_a_list_is_the_same_as_looked_up() -> None:
     front = await filled(1)
     [notification_id] = front.core.stored
