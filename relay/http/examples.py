@@ -111,5 +111,21 @@ EXAMPLES: dict[str, Any] = {
     "balance": {"units": "256.21", "read_at": "2026-12-01T09:00:00.042Z"},
     "resolve": {"outcome": "sent", "recipients": ["08012345678"]},
     "resend": {"message": "Your order 1204 is on its way."},
+    "alerts": {
+        "version": "4",
+        "groupKey": '{}:{alertname="DiskFull"}',
+        "status": "firing",
+        "receiver": "oncall",
+        "groupLabels": {"alertname": "DiskFull"},
+        "alerts": [
+            {
+                "status": "firing",
+                "labels": {"alertname": "DiskFull", "instance": "db-1", "severity": "critical"},
+                "annotations": {"summary": "The disk of db-1 is full in two hours"},
+                "startsAt": "2026-12-01T09:00:00Z",
+                "fingerprint": "9c2a1f00d1f0a7e5",
+            }
+        ],
+    },
     "erase": {"recipient": "08012345678"},
 }

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from relay import __version__
-from relay.domain.codes import ProblemCode
+from relay.domain.codes import NotificationStatus, ProblemCode
 from relay.http.answers import NotificationBody
 from relay.http.balance import BalanceBody
 from relay.http.batch import MOST_ITEMS, AcceptedItem, RefusedItem
@@ -67,7 +67,8 @@ def openapi_document() -> dict[str, Any]:
             "headers": headers(),
             "examples": {code.value: _problem_example(code) for code in _documented_codes()},
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "A key that `relay keys new` made."}
+                "key": {"type": "http", "scheme": "bearer", "description": "A key that `relay keys new` made."},
+                "basic": {"type": "http", "scheme": "basic", "description": "The key as the password, any user name."},
             },
         },
     }
@@ -85,7 +86,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "tags": [operation.tag],
         "summary": operation.summary,
         "description": text,
-        "security": [] if operation.permission is None else [{"key": []}],
+        "security": [] if operation.permission is None else [{scheme: []} for scheme in operation.schemes],
         "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in operation.parameters],
         **({"requestBody": {"required": True, "content": _contents(operation.body)}} if operation.body else {}),
         "responses": _responses(operation),
@@ -184,10 +185,27 @@ def _schemas() -> dict[str, Any]:
                 "Batch": _object("What became of each item, in order.", {"items": items, **counts}),
                 "BatchRequest": {"description": "Up to 1,000 requests.", **requests},
                 "NotificationPage": _object("One page of a list.", page),
+                "AlertsBody": _object("What the sender sends. Unknown fields are ignored.", {}),
+                "AlertsAccepted": _alerts_accepted(),
                 "Live": _object("The event loop turns.", {"status": {"type": "string", "enum": ["ok"]}}),
                 "Problem": _problem_schema(),
             }.items()
         )
+    )
+
+
+def _alerts_accepted() -> dict[str, Any]:
+    status = {"type": "string", "enum": [status.value for status in NotificationStatus]}
+    page = _object("A page.", {"id": TEXT, "status": status, "duplicate": {"type": "boolean"}})
+    count = {"type": "integer", "minimum": 0}
+    return _object(
+        "What became of a webhook. Unaddressed alerts name nobody who may be named, and reach nobody.",
+        {
+            "notifications": {"type": "array", "items": page},
+            "firing": count,
+            "resolved": count,
+            "unaddressed": count,
+        },
     )
 
 

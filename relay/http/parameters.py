@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from relay.domain.codes import NotificationStatus
+from relay.domain.codes import NotificationStatus, Source
 from relay.http.listing import DEFAULT_LIMIT, HIGHEST_LIMIT
 
+WEBHOOK_KINDS = tuple(kind.value for kind in (Source.ALERTMANAGER, Source.GRAFANA, Source.GENERIC))
 TEXT: dict[str, Any] = {"type": "string"}
 TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
 
@@ -17,6 +18,8 @@ def parameters() -> dict[str, Any]:
     status = {"type": "string", "enum": [status.value for status in NotificationStatus]}
     return {
         "Id": _parameter("path", "id", {"type": "string", "format": "uuid"}, "A notification's id."),
+        "Kind": _parameter("path", "kind", {"type": "string", "enum": list(WEBHOOK_KINDS)}, "What sends."),
+        "Receiver": _parameter("path", "receiver", TEXT, "A receiver of the relay's settings."),
         "IdempotencyKey": _parameter(
             "header",
             "Idempotency-Key",

@@ -39,6 +39,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     summary: str
     text: str
     permission: Permission | None = None
+    schemes: tuple[str, ...] = ("key",)
+    """How the caller may say who it is, where a permission is needed."""
     parameters: tuple[str, ...] = ()
     body: tuple[Content, ...] = ()
     outcomes: tuple[Outcome, ...]

@@ -139,4 +139,23 @@ CALLING: tuple[Operation, ...] = (
         outcomes=(Outcome(200, "The balance.", (Content(JSON, "Balance", "balance"),)),),
         problems=(*ANY_CALLER, P.UPSTREAM_UNREACHABLE),
     ),
+    Operation(
+        method="POST",
+        path="/v1/webhooks/{kind}/{receiver}",
+        name="receiveWebhook",
+        tag="Webhooks",
+        summary="Turn an alert into a page",
+        text=(
+            "For Alertmanager, Grafana, and senders that cannot be changed (`generic`, mapped in the settings). Always"
+            " asynchronous; an alert that was accepted within ten minutes is not sent again. Whatever may pass is 503,"
+            " limits included, because Alertmanager gives up on everything else; `code` still says what it was. Besides"
+            " the schemes here, Grafana may sign its body (HMAC), where the receiver has a secret."
+        ),
+        permission=Permission.SEND,
+        schemes=("key", "basic"),
+        parameters=("Kind", "Receiver", "RequestId"),
+        body=(Content(JSON, "AlertsBody", "alerts"),),
+        outcomes=(Outcome(202, "Accepted, or accepted before.", (Content(JSON, "AlertsAccepted"),)),),
+        problems=(*ANY_CALLER, *ANY_BODY, P.NOT_FOUND, *NOT_ALLOWED, P.BLOCKED_WORDS, *UNAVAILABLE),
+    ),
 )

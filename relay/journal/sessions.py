@@ -52,9 +52,7 @@ _CONNECTION_SECONDS = 3.0
 """How long work waits for a connection."""
 
 _SILENCE_SECONDS = 12.0
-"""How long a server may take over a whole transaction. Its own limits end work earlier; this one is for a server that
-hangs, whose kernel still acknowledges what it is sent."""
-
+"""For a whole transaction. A server that works ends it earlier by itself; this is for one that hangs."""
 _PARTING_SECONDS = 3.0
 """How long the end of the process waits for transactions that are under way."""
 
@@ -288,10 +286,7 @@ async def _abandon(connection: Connection) -> None:
 
 
 def _cut(connection: Connection) -> None:
-    """End a connection from our side: whoever waits for the server sees it end at once.
-
-    Cancelling the waiter would not do: psycopg then asks the server to cancel, and waits for its answer.
-    """
+    """End a connection: who waits for it sees that at once. (Cancelled, psycopg would ask the server, and wait on.)"""
     try:
         with socket.socket(fileno=os.dup(connection.pgconn.socket)) as line:
             line.shutdown(socket.SHUT_RDWR)
