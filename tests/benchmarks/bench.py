@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,10 @@ from support_postgres import PostgresServer, find_server_programs
 from support_relay import ClientKey, make_client, make_relay
 
 HERE = Path(__file__).parent
+KEEPALIVE = "[smsclone]\nkeepalive_seconds = 30\n"
+TURNS = 5
+STEADY = 400
+"""Notifications of a turn at a steady rate."""
 
 
 @dataclass
@@ -121,8 +125,12 @@ def measure(
     path: str = "/v1/notifications",
     rate: float | None = None,
     whole: bool = False,
+    queued: bool = False,
 ) -> Row:
-    """Run a load and see what it cost the processes; ``each`` is how many notifications a request is."""
+    """Run a load and see what it cost the processes; ``each`` is how many notifications a request is.
+
+    What is ``queued`` goes on after its answer: it is waited for.
+    """
     running = [pids] if isinstance(pids, int) else list(pids)
     before, memory = sum(map(cpu_seconds, running)), sum(map(resident_mib, running))
     run: Load = asyncio.run(
@@ -137,7 +145,7 @@ def measure(
             whole=whole,
         )
     )
-    cost = wait_until_idle(running) - before
+    cost = (wait_until_idle(running) if queued else sum(map(cpu_seconds, running))) - before
     return Row(
         name,
         run.per_second * each,
@@ -153,7 +161,7 @@ def measure(
 def wait_until_idle(pids: Sequence[int]) -> float:
     """CPU seconds of processes once they have nothing left to do."""
     readings = [sum(map(cpu_seconds, pids))]
-    while len(readings) < 3 or readings[-1] - readings[-3] > 0.01:
+    while len(readings) < 7 or readings[-1] - readings[-7] > 0.02:  # for a second and a half
         time.sleep(0.25)
         readings.append(sum(map(cpu_seconds, pids)))
     return readings[-1]
@@ -189,38 +197,77 @@ def run_rows(stack: ExitStack, directory: Path, upstream: str, count: int) -> It
     """The rows, the baseline first."""
     client = make_client()
     auth = [f"Authorization: Bearer {client.key}"]
-    with plain_app(upstream) as (port, pid):
-        measure("warm-up", port, pid, bodies(500, 0))
-        yield measure("(a) plain app, 64 in flight", port, pid, bodies(count, 0))
-    with relay(directory / "fresh", client, upstream) as (port, pid):
-        measure("warm-up", port, pid, bodies(500, 0), headers=auth)
-        few, many = (
-            measure(
-                f"(b) relay, SQLite, fresh connections, {in_flight} in flight",
-                port,
-                pid,
-                bodies(count, 10_000),
-                headers=auth,
-                connections=in_flight,
-            )
-            for in_flight in (8, 64)
-        )
-        yield from (few, many)
-        yield measure("(b) the same at 200/s", port, pid, bodies(2_000, 5_000_000), headers=auth, rate=200)
-        yield overload(port, pid, auth, many.per_second)
-    keepalive = "[smsclone]\nkeepalive_seconds = 30\n"
-    with relay(directory / "kept", client, upstream, toml=keepalive) as (port, pid):
-        measure("warm-up", port, pid, bodies(500, 0), headers=auth)
-        yield measure("(b) relay, SQLite, kept-alive, 64 in flight", port, pid, bodies(count, 10_000), headers=auth)
+    yield from run_in_turn(directory, client, upstream, count)
+    with relay(directory / "flooded", client, upstream) as (port, pid):
+        capacity = measure("warm-up", port, pid, bodies(4_000, 0), headers=auth).per_second
+        yield overload(port, pid, auth, capacity)
+    with relay(directory / "batches", client, upstream, toml=KEEPALIVE) as (port, pid):
         yield measure_batches("(d) batch of 100, acceptance and sending", port, pid, auth, count)
         yield many_recipients(port, pid, auth)
     with relay(directory / "held", client, upstream, toml=quiet_now()) as (port, pid):
         yield measure_batches("(d) batch of 100, acceptance alone", port, pid, auth, count, message_type="promotional")
     yield from run_replicas(stack, directory, client, upstream, count)
-    with running_kannel(directory, upstream) as kannel:
+
+
+def run_in_turn(directory: Path, client: ClientKey, upstream: str, count: int) -> Iterator[Row]:
+    """What is compared takes turns, a fifth of the work at a time: a machine that slows down slows all of them."""
+    auth = [f"Authorization: Bearer {client.key}"]
+    with (
+        plain_app(upstream) as (app, app_pid),
+        relay(directory / "fresh", client, upstream) as (fresh, fresh_pid),
+        relay(directory / "kept", client, upstream, toml=KEEPALIVE) as (kept, kept_pid),
+        running_kannel(directory, upstream) as kannel,
+    ):
+        turns: dict[str, Callable[[int], Row]] = {
+            "(a) plain app, kept-alive, 64 in flight": lambda begin: measure("", app, app_pid, bodies(share, begin)),
+            "(a) the same, 8 in flight": lambda begin: measure("", app, app_pid, bodies(share, begin), connections=8),
+            "(b) relay, SQLite, fresh connections, 64 in flight": lambda begin: measure(
+                "", fresh, fresh_pid, bodies(share, begin), headers=auth
+            ),
+            "(b) the same, 8 in flight": lambda begin: measure(
+                "", fresh, fresh_pid, bodies(share, begin + share), headers=auth, connections=8
+            ),
+            "(b) relay, SQLite, kept-alive, 64 in flight": lambda begin: measure(
+                "", kept, kept_pid, bodies(share, begin), headers=auth
+            ),
+            "(a) plain app at 200/s": lambda begin: measure("", app, app_pid, bodies(STEADY, begin), rate=200),
+            "(b) relay, fresh, at 200/s": lambda begin: measure(
+                "", fresh, fresh_pid, bodies(STEADY, begin + 2 * share), headers=auth, rate=200
+            ),
+            "(b) relay, kept-alive, at 200/s": lambda begin: measure(
+                "", kept, kept_pid, bodies(STEADY, begin + share), headers=auth, rate=200
+            ),
+        }
         if kannel is not None:
             port, pids = kannel
-            yield measure("Kannel, no journal, no filter, 64 in flight", port, pids, kannel_requests(count), whole=True)
+            turns["Kannel, no journal, no filter, 64 in flight"] = lambda begin: measure(
+                "", port, pids, kannel_requests(share), whole=True, queued=True
+            )
+        share = count // TURNS
+        for place in (app, fresh, kept):
+            asyncio.run(load(place, bodies(500, 0), headers=auth, connections=64))
+        rounds = [[turn(10_000 + place * 3 * count) for turn in turns.values()] for place in range(TURNS)]
+        yield from (join(name, rows) for name, rows in zip(turns, zip(*rounds, strict=True), strict=True))
+
+
+def join(name: str, rows: Sequence[Row]) -> Row:
+    """The rows of all turns as one."""
+    latencies: dict[int, list[float]] = {}
+    for row in rows:
+        for status, seconds in row.run.latencies.items():
+            latencies.setdefault(status, []).extend(seconds)
+    run = Load(sum(row.run.seconds for row in rows), latencies)
+    cpu = sum(row.cpu_us * row.run.requests for row in rows) / run.requests
+    return Row(
+        name,
+        run.per_second,
+        run.percentile_ms(0.5),
+        run.percentile_ms(0.99),
+        cpu,
+        rows[0].rss_before,
+        rows[-1].rss_after,
+        run,
+    )
 
 
 def overload(port: int, pid: int, auth: list[str], capacity: float) -> Row:
@@ -242,7 +289,7 @@ def measure_batches(
     """Batches of 100, all texts different."""
     batches = [b"[" + b",".join(bodies(100, 100_000 + i * 100, message_type)) + b"]" for i in range(count // 100)]
     path = "/v1/notifications/batch"
-    return measure(name, port, pid, batches, each=100, headers=auth, path=path, connections=4)
+    return measure(name, port, pid, batches, each=100, headers=auth, path=path, connections=4, queued=True)
 
 
 def quiet_now() -> str:
@@ -328,6 +375,7 @@ def many_recipients(port: int, pid: int, auth: list[str]) -> Row:
         each=10_000,
         headers=[*auth, "Prefer: respond-async"],
         connections=1,
+        queued=True,
     )
 
 
