@@ -98,6 +98,71 @@ def test_every_balance_vector_agrees(vector: dict[str, Any]) -> None:
 # --- whose record it is -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("text", "record", "warnings"),
+    [
+        ("0000|1|9|SENT|TAX", Record("0000", "1", "9", "SENT", "TAX"), ()),
+        ("0000|1|9|SENT", Record("0000", "1", "9", "SENT", None), ()),
+        ("0000|1|9", Record("0000", "1", "9", None, None), ("short_record",)),
+        ("0|1|9|SENT|OK", Record("0000", "1", "9", "SENT", "OK"), ("padded_code",)),
+        ("0000|1||SENT|OK", Record("0000", "1", None, "SENT", "OK"), ()),
+        ("0000|1|9|SENT|OK|more|and more", Record("0000", "1", "9", "SENT", "OK"), ()),
+        (" 0000 |\u00a01\u200b|\t9|\ufeffSENT|OK\r\n", Record("0000", "1", "9", "SENT", "OK"), ()),
+        (", 0000|1|9|SENT|OK,", Record("0000", "1", "9", "SENT", "OK"), ()),
+    ],
+)
+def test_a_record_is_its_fields_in_the_order_of_the_page(text: str, record: Record, warnings: tuple[str, ...]) -> None:
+    assert parse_answer(batch(text).encode()) == Answer(code="TG00", records=(record,), warnings=warnings)
+
+
+def test_a_json_record_is_read_by_the_names_of_its_fields() -> None:
+    message = {"statusCode": 0, "recipient": ADA, "messageId": 10**64 - 1, "status": "SENT", "description": "a|b"}
+    unusable = {"statusCode": "\u0663", "recipient": ADA, "messageId": 10**64, "status": "SENT", "description": True}
+    document = {"responseCode": "tg00", "messages": [message, unusable]}
+
+    assert parse_answer(json.dumps(document).encode()) == Answer(
+        code="TG00",
+        records=(
+            Record("0000", ADA, "9" * 64, "SENT", "a b"),
+            Record("\u0663", ADA, None, "SENT", None),
+        ),
+        warnings=("lower_case", "padded_code"),
+    )
+
+
+@pytest.mark.parametrize(
+    "body", ["{}", '{"responseCode": 0}', '{"responseCode": "TG00 "}', '{"responseCode": "XTG00"}']
+)
+def test_json_without_a_code_is_no_answer(body: str) -> None:
+    assert parse_answer(body.encode()) == Unreadable("no_code_at_start")
+
+
+def test_of_two_records_that_say_the_same_the_first_is_kept() -> None:
+    both = batch(line("2222", ADA, "REJECTED", message_id="1"), line("2222", ADA, "REJECTED", message_id="2"))
+    [outcome] = read_outcomes(both, ADA)
+
+    assert outcome.upstream is not None
+    assert outcome.upstream.message_id == "1"
+
+
+@pytest.mark.parametrize(
+    ("body", "units"),
+    [
+        ('"1,234.50"', "1234.50"),
+        ('" +7 "', "7"),
+        ("1" * 40, "1" * 40),
+        ("1" * 41, Unreadable("no_decimal")),
+        ('"', Unreadable("no_decimal")),
+        ('""', Unreadable("no_decimal")),
+        ("12,34", Unreadable("no_decimal")),
+        ("TG00-5", Unreadable("no_decimal")),
+        ("TG11-NO", Answer(code="TG11")),
+    ],
+)
+def test_a_balance_is_a_decimal_or_a_rejection(body: str, units: object) -> None:
+    assert parse_balance(body.encode()) == units
+
+
 def test_records_are_matched_by_number_and_never_by_position() -> None:
     body = batch(line("2222", "08098765432", "REJECTED"), line("0000", "+2348012345678", "SENT"))
     assert read_codes(body, ADA, BOLA) == [Code.SENT, Code.REJECTED]
