@@ -1,9 +1,12 @@
 """The closed vocabularies, held against the tables of the contract."""
 
+from enum import Enum
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.domain import codes
 from relay.domain.codes import (
     DEFINITE,
     STATUS_OF,
@@ -31,6 +34,35 @@ CODES_OF = {
 }
 
 
+WORDS: dict[type[Enum], str] = {
+    codes.NotificationStatus: "sent rejected unknown not_sent queued in_progress partial",
+    codes.MessageType: "otp alert transactional promotional",
+    codes.Route: "normal dnd dnd-fallback",
+    codes.RequestedRoute: "auto normal dnd dnd-fallback",
+    codes.RouteReason: "default configured promotional requested",
+    codes.Encoding: "gsm-7 ucs-2",
+    codes.OnNonGsm: "send fold fold-letters reject",
+    codes.NumberReason: "empty bad_character too_short too_long foreign not_mobile unassigned",
+    codes.Source: "api batch alertmanager grafana generic operator",
+    codes.Permission: "send read preview balance operate",
+    codes.ResolvedBy: "late_answer operator",
+    codes.ProblemCode: (
+        "invalid_json unsupported_media_type body_too_large validation_failed use_async message_too_long_encoded "
+        "non_gsm_text too_many_segments blocked_words blocked_sender quiet_hours unauthenticated sender_not_allowed "
+        "route_not_allowed message_type_not_allowed permission_missing idempotency_mismatch idempotency_in_progress "
+        "invalid_idempotency_key rate_limited quota_exceeded recipient_capped upstream_credentials upstream_contract "
+        "upstream_no_balance upstream_unreachable journal_unavailable overloaded draining paused already_dialled "
+        "not_found method_not_allowed bad_request internal_error"
+    ),
+}
+"""The contract's words: callers, settings, dashboards and the journal of a running relay hold them."""
+
+
+@pytest.mark.parametrize("vocabulary", WORDS, ids=lambda vocabulary: vocabulary.__name__)
+def test_no_word_of_the_contract_changes(vocabulary: type[Enum]) -> None:
+    assert [member.value for member in vocabulary] == WORDS[vocabulary].split()
+
+
 def test_every_code_has_the_one_status_that_the_contract_gives_it() -> None:
     assert {code.value: status.value for code, status in STATUS_OF.items()} == {
         code: status for status, codes in CODES_OF.items() for code in codes.split()
@@ -38,6 +70,7 @@ def test_every_code_has_the_one_status_that_the_contract_gives_it() -> None:
 
 
 def test_only_a_duplicate_has_no_status_of_its_own() -> None:
+    assert Code.DUPLICATE_RECIPIENT.value == "duplicate_recipient"
     assert set(Code) - set(STATUS_OF) == {Code.DUPLICATE_RECIPIENT}
     assert set(STATUS_OF.values()) == set(Status)
 
