@@ -8,6 +8,7 @@ from typing import BinaryIO
 from relay import __version__
 from relay.app.adapters import StartError, SystemClock, Uuid7Ids
 from relay.app.callbacks import callback_clients, make_callback_worker
+from relay.app.identity import ServiceAccounts
 from relay.app.policies import (
     load_words,
     make_accept_policy,
@@ -66,8 +67,12 @@ class Relay:
         self._follow_categories(entry.category for entry in self.words)
         self._clients: dict[str, Client] = {}
         self._keys = KeyRing(())
+        self._accounts: Mapping[str, str] = {}
         self._receivers: Mapping[str, Receiver] = {}
         self.follow(settings)
+        self._service_accounts = ServiceAccounts(
+            settings.kubernetes, lambda: self._accounts, self._clock, self.recorder
+        )
         self._journal = open_journal(settings.journal.url, clock=self._clock)
 
     async def open(self) -> None:
@@ -122,6 +127,7 @@ class Relay:
     async def close(self) -> None:
         """Say goodbye to the journal; write what is left of the traces."""
         await self._journal.close()
+        await self._service_accounts.aclose()
         self.tracing.close()
 
     def follow(self, settings: Settings) -> None:
@@ -138,6 +144,9 @@ class Relay:
             for client in settings.clients
             for key in client.keys
         )
+        self._accounts = {
+            client.service_account: client.name for client in settings.clients if client.service_account is not None
+        }
         self._receivers = make_receivers(settings.receivers)
         self._callback_clients = callback_clients(settings)
         self.metrics.clients.follow(self._clients)
@@ -186,7 +195,7 @@ class Relay:
             clients=lambda: self._clients,
             allow_foreign=self.settings.sending.allow_foreign_numbers,
         )
-        gate = Gate(lambda: self._keys, lambda: self._clients, self._clock)
+        gate = Gate(lambda: self._keys, lambda: self._clients, self._clock, self._service_accounts)
         webhooks = Webhooks(
             lambda: self._receivers,
             Doorman(gate, lambda: self._clients, self._clock),

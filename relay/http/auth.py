@@ -9,6 +9,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -24,7 +25,14 @@ LONGEST_CREDENTIALS = 512
 """Bytes of an ``Authorization`` header that is looked at; an honest one has about a quarter of that."""
 
 _CREDENTIALS = re.compile(rb"bearer +(rk_([A-Za-z0-9-]{1,32})_[!-~]+)", re.IGNORECASE)
+_TOKEN = re.compile(rb"bearer +((?!rk_)[A-Za-z0-9_.-]{16,8192})", re.IGNORECASE)
 _NOBODYS_DIGEST = bytes(32)
+
+_NOBODY = "Send a valid API key: Authorization: Bearer rk_<id>_<secret>. It may have expired or been replaced."
+_NOBODY_KNOWN = (
+    "Send a valid API key (Authorization: Bearer rk_<id>_<secret>), or a projected token of a service account that the "
+    "settings bind to a client, made for the relay's audience. It may have expired or been replaced."
+)
 
 
 class KeyEntry(Struct, frozen=True):
@@ -91,27 +99,50 @@ def new_key() -> tuple[str, str, str]:
     return key, key_id, hashlib.sha256(key.encode("ascii")).hexdigest()
 
 
+class Tokens(Protocol):
+    """Knows whose a bearer token is that is no key: a pod's, of a service account."""
+
+    async def find_client(self, token: bytes) -> str | None:
+        """Give the name of the client that the token stands for, or ``None``.
+
+        Raises:
+            Unavailable: nobody can say now.
+        """
+        ...
+
+
 class Gate:
     """Lets a request in: a valid key, of a known client, that may do this.
 
     Args:
         keys, clients: read at every request, so that a reload takes effect at once.
+        tokens: asked about a bearer token that is no key; without it there are only keys.
     """
 
-    def __init__(self, keys: Callable[[], KeyRing], clients: Callable[[], Mapping[str, Client]], clock: Clock) -> None:
+    def __init__(
+        self,
+        keys: Callable[[], KeyRing],
+        clients: Callable[[], Mapping[str, Client]],
+        clock: Clock,
+        tokens: Tokens | None = None,
+    ) -> None:
         self._keys = keys
         self._clients = clients
         self._clock = clock
+        self._tokens = tokens
 
     async def admit(self, exchange: Exchange, permission: Permission, source: Source = Source.API) -> Caller:
         """Find out who calls, before anything else of the request is read.
 
         Raises:
             Refusal: ``unauthenticated``, ``permission_missing``.
+            Unavailable: it is a token that nobody can check now.
         """
         exchange.source = source
         exchange.stage = "auth"
-        client = self._authenticate(exchange)
+        client = self._find_by_key(exchange) or await self._find_by_token(exchange)
+        if client is None:
+            raise Refusal(ProblemCode.UNAUTHENTICATED, _NOBODY if self._tokens is None else _NOBODY_KNOWN)
         exchange.client = client.name
         if permission not in client.permissions:
             detail = f"This client's settings do not give it the permission {permission.value}."
@@ -124,11 +155,15 @@ class Gate:
             traceparent=parse_traceparent(exchange.headers.get(b"traceparent")),
         )
 
-    def _authenticate(self, exchange: Exchange) -> Client:
-        if b"authorization" not in exchange.repeated:
-            name = self._keys().find_client(exchange.headers.get(b"authorization"), self._clock.now_ms())
-            client = self._clients().get(name) if name is not None else None
-            if client is not None:
-                return client
-        detail = "Send a valid API key: Authorization: Bearer rk_<id>_<secret>. It may have expired or been replaced."
-        raise Refusal(ProblemCode.UNAUTHENTICATED, detail)
+    def _find_by_key(self, exchange: Exchange) -> Client | None:
+        if b"authorization" in exchange.repeated:
+            return None
+        name = self._keys().find_client(exchange.headers.get(b"authorization"), self._clock.now_ms())
+        return self._clients().get(name) if name is not None else None
+
+    async def _find_by_token(self, exchange: Exchange) -> Client | None:
+        if self._tokens is None or b"authorization" in exchange.repeated:
+            return None
+        credentials = _TOKEN.fullmatch(exchange.headers.get(b"authorization", b""))
+        name = await self._tokens.find_client(credentials[1]) if credentials is not None else None
+        return self._clients().get(name) if name is not None else None

@@ -112,6 +112,10 @@ class Recorder:
         """Log that a receiver's template failed and the default text goes out; ``cause`` is a class of exception."""
         self._logger.warning("template.failed", receiver=receiver, cause=cause)
 
+    def record_unchecked_token(self, cause: str) -> None:
+        """Log that a service account's token could not be checked; ``cause`` is a closed word."""
+        self._logger.warning("token.unchecked", cause=cause)
+
     def record_callback(
         self, *, notification_id: str, client: str, outcome: CallbackOutcome, attempt: int, cause: str = ""
     ) -> None:

@@ -141,6 +141,18 @@ def test_settings_and_words_are_mounted_so_that_a_change_is_seen(overlay: Path) 
     assert pick(resources, "ConfigMap", "relay-words")
 
 
+def test_the_relay_may_ask_whose_a_token_is_and_nothing_else(everything: list[Resource]) -> None:
+    [role] = [each for each in everything if each["kind"] == "ClusterRole"]
+    [binding] = [each for each in everything if each["kind"] == "ClusterRoleBinding"]
+
+    rule = {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}
+    assert role["rules"] == [rule]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [subject["name"] for subject in binding["subjects"]] == ["relay"]
+    deployment = pick(everything, "Deployment")["spec"]["template"]["spec"]
+    assert deployment["automountServiceAccountToken"] is True
+
+
 def test_the_word_list_of_the_config_map_is_the_shipped_one() -> None:
     shipped = (Path(relay.__file__).parent / "domain/default_words.toml").read_bytes()
     assert (K8S / "base/blocked_words.toml").read_bytes() == shipped, "make k8s/base/blocked_words.toml"
