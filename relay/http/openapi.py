@@ -98,6 +98,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     by_status: dict[int, list[ProblemCode]] = {}
     for code in (*operation.problems, *ALWAYS):
         by_status.setdefault(PROBLEMS[code].status, []).append(code)
+    if operation.come_again:
+        by_status.setdefault(503, []).extend(operation.come_again)
     for status, codes in by_status.items():
         problems = _problems(status, codes)
         if status in responses:
@@ -144,7 +146,7 @@ def _problems(status: int, codes: list[ProblemCode]) -> dict[str, Any]:
 
 def _documented_codes() -> list[ProblemCode]:
     """Every code that an operation can answer; 405 belongs to methods that are no operation."""
-    documented = {code for operation in OPERATIONS for code in (*operation.problems, *ALWAYS)}
+    documented = {code for operation in OPERATIONS for code in (*operation.problems, *operation.come_again, *ALWAYS)}
     return [code for code in ProblemCode if code in documented]
 
 

@@ -45,6 +45,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     body: tuple[Content, ...] = ()
     outcomes: tuple[Outcome, ...]
     problems: tuple[ProblemCode, ...] = ()
+    come_again: tuple[ProblemCode, ...] = ()
+    """Problems that are 503 here, whatever they are elsewhere."""
 
 
 ALWAYS = (P.BAD_REQUEST, P.INTERNAL_ERROR)

@@ -157,5 +157,6 @@ CALLING: tuple[Operation, ...] = (
         body=(Content(JSON, "AlertsBody", "alerts"),),
         outcomes=(Outcome(202, "Accepted, or accepted before.", (Content(JSON, "AlertsAccepted"),)),),
         problems=(*ANY_CALLER, *ANY_BODY, P.NOT_FOUND, *NOT_ALLOWED, P.BLOCKED_WORDS, *UNAVAILABLE),
+        come_again=(*LIMITS, *_UPSTREAM, P.IDEMPOTENCY_IN_PROGRESS),
     ),
 )

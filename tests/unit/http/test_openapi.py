@@ -100,7 +100,8 @@ def test_every_answer_carries_the_request_id() -> None:
 
 
 def test_every_problem_stands_under_its_own_status() -> None:
-    for operation in operations():
+    # Towards the sender of a webhook everything that may pass is 503 (SPEC section 8).
+    for operation in (each for each in operations() if each["operationId"] != "receiveWebhook"):
         for status, response in operation["responses"].items():
             codes = response["content"].get("application/problem+json", {}).get("examples", {})
             assert {PROBLEMS[ProblemCode(code)].status for code in codes} <= {int(status)}
