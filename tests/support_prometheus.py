@@ -154,3 +154,31 @@ alerting:
     ]
     with _running("prometheus", command, port, directory) as daemon:
         yield daemon
+
+
+@contextmanager
+def running_scraper(directory: Path, ports: Sequence[int], rules: str) -> Iterator[Daemon]:
+    """A Prometheus that scrapes ``/metrics`` on these ports every second, and evaluates rules as often."""
+    binary = find_binary("prometheus")
+    directory.mkdir()
+    (directory / "rules.yml").write_text(rules)
+    targets = ", ".join(f'"{_HERE}:{port}"' for port in ports)
+    config = directory / "prometheus.yml"
+    config.write_text(f"""
+global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: [rules.yml]
+scrape_configs:
+  - job_name: relay
+    static_configs:
+      - targets: [{targets}]
+        labels: {{namespace: relay}}
+""")
+    port = free_port()
+    command = [
+        binary,
+        f"--config.file={config}",
+        f"--storage.tsdb.path={directory / 'data'}",
+        f"--web.listen-address={_HERE}:{port}",
+    ]
+    with _running("prometheus", command, port, directory) as daemon:
+        yield daemon
