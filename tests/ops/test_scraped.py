@@ -57,7 +57,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
             running.enter_context(running_relay(tmp_path_factory.mktemp("relay"), client, upstream=sandbox.base_url))
             for _ in range(2)
         ]
-        rules = re.sub(r"\b(for|interval): [0-9]+m\b", r"\1: 2s", RULES.read_text())
+        rules = re.sub(r"\b(for|interval): [0-9]+[ms]\b", r"\1: 2s", RULES.read_text())
         ports = [relay.port for relay in relays]
         directory = tmp_path_factory.mktemp("prometheus")
         prometheus = running.enter_context(running_scraper(directory / "data", ports, rules))
