@@ -48,7 +48,26 @@ class Metrics:
         Returns:
             The body, and its content type.
         """
-        wanted = any(part.split(";")[0].strip() == _OPENMETRICS for part in accept[:_LONGEST_ACCEPT].split(","))
         # The library reads versions from the header as it comes, and raises on some; it gets one that it knows.
-        encode, content_type = choose_encoder(_ENCODINGS[wanted])
+        encode, content_type = choose_encoder(_ENCODINGS[_prefers_openmetrics(accept[:_LONGEST_ACCEPT])])
         return encode(self.registry), content_type
+
+
+def _prefers_openmetrics(accept: str) -> bool:
+    """Whether OpenMetrics is wanted no less than plain text (RFC 9110, section 12.5.1)."""
+    weights: dict[str, float] = {}
+    for part in accept.split(","):
+        name, *parameters = (each.strip().lower() for each in part.split(";"))
+        weights[name] = _weight(parameters)
+    plain = max(weights.get(name, 0.0) for name in ("text/plain", "text/*", "*/*"))
+    return weights.get(_OPENMETRICS, 0.0) > 0 and weights[_OPENMETRICS] >= plain
+
+
+def _weight(parameters: list[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return float(parameter[2:])
+            except ValueError:
+                return 0.0
+    return 1.0

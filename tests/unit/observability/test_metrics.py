@@ -114,6 +114,13 @@ def test_several_processes_worth_of_metrics_live_beside_each_other() -> None:
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5",
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         ),
+        ("application/openmetrics-text;q=0", "text/plain; version=0.0.4; charset=utf-8"),
+        ("application/openmetrics-text;q=0.2, text/plain;q=0.9", "text/plain; version=0.0.4; charset=utf-8"),
+        ("application/openmetrics-text;q=high", "text/plain; version=0.0.4; charset=utf-8"),
+        (
+            "APPLICATION/OpenMetrics-Text; Q=0.5, */*;q=0.1",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
         ("," * 100_000, "text/plain; version=0.0.4; charset=utf-8"),
     ],
 )
