@@ -13,7 +13,7 @@ from relay.observability.logs import Logger
 from relay.observability.metrics import CallbackOutcome, Metrics
 from relay.observability.metrics.labels import BALANCE
 from relay.observability.spans import record_span
-from relay.observability.tracing import Attribute, Tracing, current_trace
+from relay.observability.tracing import Attribute, Tracing, current_trace, parse_traceparent
 from relay.sending import events
 from relay.sending.breaker import BreakerState
 from relay.sending.ports import RejectionKind, SendOutcome
@@ -178,6 +178,7 @@ class Recorder:
             segments=event.segments,
             recipients=event.recipients,
             calls=event.calls,
+            **_trace_of(event.traceparent),
         )
 
     def _call_finished(self, event: events.CallFinished) -> None:
@@ -200,6 +201,7 @@ class Recorder:
             attempt=event.attempt,
             seconds=round(event.seconds, 6),
             sandbox=event.sandbox,
+            **_trace_of(event.traceparent),
         )
 
     def _completed(self, event: events.NotificationCompleted) -> None:
@@ -228,6 +230,7 @@ class Recorder:
             seconds=round(event.seconds, 6),
             sandbox=event.sandbox,
             **({} if event.request_id is None else {"request_id": event.request_id}),
+            **_trace_of(event.traceparent),
         )
 
     def _settled(self, event: events.UnknownSettled) -> None:
@@ -270,3 +273,9 @@ class Recorder:
     def _task_failed(self, event: events.TaskFailed) -> None:
         fields = {"task": event.task, "exception": event.exception}
         self._logger.error("task.failed", **fields, notification_id=event.notification_id)
+
+
+def _trace_of(traceparent: str | None) -> dict[str, str]:
+    """The trace of a notification, which outlives the request that brought it."""
+    context = parse_traceparent(traceparent)
+    return {} if context is None else {"trace_id": context.trace_id}
