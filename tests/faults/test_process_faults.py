@@ -239,6 +239,57 @@ def test_38_a_loop_that_stood_still_judges_by_monotonic_time_and_goes_on(
     oracle.check()
 
 
+CLOCK = '''
+"""Moves the wall clock by as many seconds as a file says."""
+import os, time
+from pathlib import Path
+
+_file, _now = Path(os.environ["TEST_CLOCK"]), time.time_ns
+time.time_ns = lambda: _now() + int(_file.read_text()) * 1_000_000_000
+time.time = lambda: time.time_ns() / 1_000_000_000
+'''
+
+
+def set_clock(file: Path, seconds: int) -> None:
+    fresh = file.with_suffix(".new")
+    fresh.write_text(str(seconds))
+    fresh.replace(file)
+
+
+@pytest.mark.parametrize("jump", [3600, -3600], ids=["39-forward", "39-back"])
+def test_a_wall_clock_that_jumps_moves_no_deadline(
+    tmp_path: Path, upstream: Upstream, client: ClientKey, ended: ExitStack, pool: ThreadPoolExecutor, jump: int
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    set_clock(tmp_path / "clock", 0)
+    environment = {
+        "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}",
+        "TEST_CLOCK": str(tmp_path / "clock"),
+    }
+    toml = "[smsclone]\ntimeout_seconds = 2\n"
+    relay = start(make_relay(tmp_path, client, upstream=upstream.base_url, toml=toml, environment=environment), ended)
+    oracle = Oracle([relay], client, upstream.count)
+    in_time, never = fresh_number(), fresh_number()
+    upstream.gate.clear()
+    answered = pool.submit(oracle.send, in_time)
+    queued = oracle.send(headers=ASYNCHRONOUS)
+    wait_until(lambda: len(upstream.sends) == 2)
+    set_clock(tmp_path / "clock", jump)
+    upstream.gate.set()
+
+    assert answered.result().json()["status"] == "sent"
+    upstream.gate.clear()
+    started = time.monotonic()
+    assert oracle.send(never).json()["status"] == "unknown"
+    assert time.monotonic() - started < 10
+    upstream.gate.set()
+    later = oracle.send(headers=ASYNCHRONOUS)
+    states = oracle.check()
+    for accepted in (queued, later):
+        [entry] = accepted.json()["recipients"]
+        assert states[entry["recipient"]] == ["sent"]
+
+
 def test_40_without_file_descriptors_nothing_is_sent_and_afterwards_everything_works(
     tmp_path: Path, upstream: Upstream, client: ClientKey, ended: ExitStack
 ) -> None:
