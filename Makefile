@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 
-.PHONY: pictures profile readme install chaos bench openapi help demo test check lint format requirements clean ops
+.PHONY: pictures profile readme install chaos faults bench openapi help demo test check lint format requirements clean ops
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## / — /'
@@ -57,6 +57,9 @@ KILLS ?= 200
 chaos: $(VENV)/.dev  ## SIGKILLs at random moments under load, on both stores (KILLS=200)
 	PYTHONPATH=tests $(BIN)/python tests/chaos.py --kills $(KILLS)
 
+faults: $(VENV)/.dev  ## every fault of the catalogue in its long form, as a table (about ten minutes)
+	PYTHONPATH=tests $(BIN)/python tests/fault_table.py
+
 NOTIFICATIONS ?= 10000
 bench: $(VENV)/.dev  ## speed and memory against the plain app, in one run (nginx-light from Debian)
 	PYTHONPATH=tests:tests/benchmarks $(BIN)/python tests/benchmarks/bench.py --notifications $(NOTIFICATIONS)
@@ -65,8 +68,9 @@ bench: $(VENV)/.dev  ## speed and memory against the plain app, in one run (ngin
 profile: $(VENV)/.dev  ## where the CPU of one notification goes, stage by stage (nginx-light from Debian)
 	PYTHONPATH=tests:tests/benchmarks $(BIN)/python tests/benchmarks/bench_stages.py
 
-readme: $(VENV)/.runtime  ## write the README's tables anew
+readme: $(VENV)/.dev  ## write the README's tables anew
 	PYTHONPATH=tests $(BIN)/python tests/readme_tables.py
+	PYTHONPATH=tests $(BIN)/python tests/fault_table.py --readme
 
 pictures: $(VENV)/.dev  ## the inbox and the reference page, photographed (Debian: chromium)
 	PYTHONPATH=tests $(BIN)/python tests/make_pictures.py

@@ -1,5 +1,6 @@
 """The quick form of ``make chaos``: kills at random moments under load; nothing sent twice, lost, or told wrongly."""
 
+import os
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from support_postgres import PostgresServer
 
 pytestmark = pytest.mark.slow
 
-KILLS = 6
+KILLS = int(os.environ.get("RELAY_TEST_KILLS", "6"))
 
 
 def test_kills_at_random_moments_lose_nothing_and_double_nothing_on_sqlite(tmp_path: Path) -> None:
