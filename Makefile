@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 
-.PHONY: pictures profile readme install chaos faults bench openapi help demo test check lint format requirements clean ops
+.PHONY: pictures profile readme install chaos faults bench soak openapi help demo test check lint format requirements clean ops
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## / — /'
@@ -64,6 +64,10 @@ NOTIFICATIONS ?= 10000
 bench: $(VENV)/.dev  ## speed and memory against the plain app, in one run (nginx-light from Debian)
 	PYTHONPATH=tests:tests/benchmarks $(BIN)/python tests/benchmarks/bench.py --notifications $(NOTIFICATIONS)
 	$(BIN)/python tests/benchmarks/bench_prefilter.py
+
+SOAK ?= 100000
+soak: $(VENV)/.dev  ## how memory grows over many notifications (SOAK=100000)
+	PYTHONPATH=tests:tests/benchmarks $(BIN)/python tests/benchmarks/bench.py --soak $(SOAK)
 
 profile: $(VENV)/.dev  ## where the CPU of one notification goes, stage by stage (nginx-light from Debian)
 	PYTHONPATH=tests:tests/benchmarks $(BIN)/python tests/benchmarks/bench_stages.py

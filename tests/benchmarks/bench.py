@@ -179,6 +179,7 @@ def main() -> int:
     """Run everything and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--notifications", type=int, default=10_000, help="for each row")
+    parser.add_argument("--soak", type=int, help="only this: how memory grows over so many notifications")
     options = parser.parse_args()
     count = options.notifications
     with ExitStack() as stack:
@@ -187,6 +188,9 @@ def main() -> int:
         if upstream is None:
             print("nginx is not installed; it is the upstream of this benchmark (Debian: nginx-light)")
             return 1
+        if options.soak:
+            soak(directory, upstream, options.soak)
+            return 0
         rows = list(run_rows(stack, directory, upstream, count))
     baseline = rows[0]
     print_table([row.cells(None if row is baseline else baseline) for row in rows])
@@ -268,6 +272,21 @@ def join(name: str, rows: Sequence[Row]) -> Row:
         rows[-1].rss_after,
         run,
     )
+
+
+def soak(directory: Path, upstream: str, count: int) -> None:
+    """Memory and cost of one relay while it sends so many notifications, ten times on the way."""
+    client = make_client()
+    auth = [f"Authorization: Bearer {client.key}"]
+    with relay(directory / "soak", client, upstream) as (port, pid):
+        print(f"at the start: {resident_mib(pid):.1f} MiB", flush=True)
+        for tenth in range(10):
+            row = measure("", port, pid, bodies(count // 10, tenth * (count // 10)), headers=auth)
+            print(
+                f"after {(tenth + 1) * (count // 10)}: {row.rss_after:.1f} MiB, {row.cpu_us:.0f} µs each, "
+                f"{row.per_second:.0f}/s",
+                flush=True,
+            )
 
 
 def overload(port: int, pid: int, auth: list[str], capacity: float) -> Row:
