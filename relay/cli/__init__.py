@@ -15,6 +15,7 @@ from cyclopts import App
 
 from relay import __version__
 from relay.cli.console import CommandError, print_error
+from relay.cli.doctor import doctor_commands
 from relay.cli.operator import operator_commands
 from relay.cli.requests import request_commands
 from relay.cli.running import running_commands
@@ -25,7 +26,7 @@ app = App(
     help="The one service through which every other service sends SMS over smsclone.com.",
     version=__version__,
 )
-for commands in (running_commands, request_commands, operator_commands):
+for commands in (running_commands, request_commands, operator_commands, doctor_commands):
     commands(app)
 app.command(words_app)
 

@@ -20,7 +20,7 @@ def open_journal(url: Secret | str, *, clock: Clock, migrate: bool = True) -> St
         ValueError: neither of them; the text does not repeat the URL, which may hold a password.
     """
     text = _reveal(url)
-    path = text.removeprefix(_SQLITE) if text.startswith(_SQLITE) else ""
+    path = sqlite_path(url)
     if path and path != ":memory:":  # which would forget everything
         from relay.journal.sqlite import SqliteJournal
 
@@ -30,6 +30,12 @@ def open_journal(url: Secret | str, *, clock: Clock, migrate: bool = True) -> St
 
         return PostgresJournal(url, clock=clock, migrate=migrate)
     raise ValueError("the journal's URL must be sqlite:///<path> or postgresql://…")
+
+
+def sqlite_path(url: Secret | str) -> str:
+    """The file that a URL of SQLite names; empty for any other."""
+    text = _reveal(url)
+    return text.removeprefix(_SQLITE) if text.startswith(_SQLITE) else ""
 
 
 def _reveal(url: Secret | str) -> str:

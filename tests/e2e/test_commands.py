@@ -57,6 +57,7 @@ def connection(relay: RelayProcess, client: ClientKey) -> dict[str, str]:
         "serve",
         "sandbox",
         "demo",
+        "doctor",
         "send",
         "preview",
         "balance",
