@@ -10,6 +10,7 @@ unknown or differs between recipients (look before you repeat).
 """
 
 import sys
+from typing import Literal
 
 from cyclopts import App
 
@@ -29,6 +30,16 @@ app = App(
 for commands in (running_commands, request_commands, operator_commands, doctor_commands):
     commands(app)
 app.command(words_app)
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"] = "bash") -> int:
+    """Print a script that completes commands and options in a shell.
+
+    Example: relay completion bash > ~/.local/share/bash-completion/completions/relay
+    """
+    sys.stdout.write(app.generate_completion(prog_name="relay", shell=shell) + "\n")
+    return 0
 
 
 def main() -> None:

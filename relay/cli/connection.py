@@ -22,6 +22,8 @@ class Reply(msgspec.Struct):
 
     status: int
     body: Any
+    retry_after: float = 1.0
+    """Seconds after which to come again, where it says so."""
 
     @property
     def is_problem(self) -> bool:
@@ -50,7 +52,8 @@ def call(
             timeout=_TIMEOUT_SECONDS,
             trust_env=False,
         )
-        return Reply(response.status_code, msgspec.json.decode(response.content) if response.content else None)
+        body = msgspec.json.decode(response.content) if response.content else None
+        return Reply(response.status_code, body, _seconds(response.headers.get("Retry-After")))
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL):
         raise CommandError(
             f"no relay answers at {url}.", "Start one with: relay serve", ExitStatus.UNREACHABLE
@@ -63,6 +66,10 @@ def call(
         ) from None
     except msgspec.DecodeError:
         raise CommandError(f"{url} is not a relay.", "Check --url.", ExitStatus.USAGE) from None
+
+
+def _seconds(retry_after: str | None) -> float:
+    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else 1.0
 
 
 def expect(reply: Reply) -> Any:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from relay.cli.connection import DEFAULT_URL, Key, Url, call, expect
-from relay.cli.console import STATUS_STYLES, ExitStatus, console, error_console
+from relay.cli.console import STATUS_STYLES, CommandError, ExitStatus, console, error_console
 
 Recipients = Annotated[tuple[str, ...], Parameter(name=["--to", "-t"], help="A recipient; may be given again.")]
 Message = Annotated[str, Parameter(name=["--message", "-m"], help="The text.")]
@@ -28,7 +28,11 @@ def request_commands(app: App) -> None:
 
 def send(
     *,
-    to: Recipients,
+    to: Recipients = (),
+    file: Annotated[
+        Path | None, Parameter(help="A CSV file: one message a row, {column} in the text filled in.")
+    ] = None,
+    results: Annotated[Path | None, Parameter(help="Where the results of --file go; FILE.results if left out.")] = None,
     message: Message,
     sender: Sender = None,
     type: MessageKind = "transactional",  # noqa: A002 — the option's name is the field's word
@@ -44,11 +48,27 @@ def send(
 
     Without --idempotency-key a fresh one is made and shown, so that the same command can be repeated with it.
 
+    With --file and --async every row of a CSV file is a message; stopped in the middle, the same command continues
+    where it was, and nobody gets a second SMS.
+
+    Exit status: 0 sent or accepted, 1 refused, 2 wrong usage, 3 no relay there, 4 unknown or different outcomes.
+
     Example: relay send --to 08012345678 --message "Your order is on its way." --key rk_…
+
+    Example: relay send --file customers.csv --async --message "Dear {name}, we open at 9." --key rk_…
     """
+    if file is not None:
+        if to or not asynchronous or idempotency_key:
+            remedy = "Give --file with --async, without --to and --idempotency-key."
+            raise CommandError(
+                "a file is sent asynchronously, each row with a key of its own.", remedy, ExitStatus.USAGE
+            )
+        return _send_file(file, results, message, _options(sender, type, route, on_non_gsm, reference), url, key)
+    if not to:
+        raise CommandError("nobody to send to.", "Give --to, or --file with --async.", ExitStatus.USAGE)
     idempotency_key = idempotency_key or str(uuid.uuid4())
     headers = {"Idempotency-Key": idempotency_key, **({"Prefer": "respond-async"} if asynchronous else {})}
-    request = _request(to, message, sender, type, route, on_non_gsm) | ({"reference": reference} if reference else {})
+    request = {"recipients": list(to), "message": message, **_options(sender, type, route, on_non_gsm, reference)}
     # Before anything is sent: whoever loses the answer repeats with this key.
     error_console.print(f"idempotency key {idempotency_key}", markup=False, soft_wrap=True, style="dim")
     body = expect(call("POST", url, "/v1/notifications", key, json=request, headers=headers))
@@ -80,7 +100,7 @@ def preview(
 
         console.print(preview_alerts(alertmanager, receiver), markup=False, soft_wrap=True)
         return ExitStatus.DONE
-    request = _request(to, message, sender, type, route, on_non_gsm)
+    request = {"recipients": list(to), "message": message, **_options(sender, type, route, on_non_gsm, None)}
     body = expect(call("POST", url, "/v1/notifications/preview", key, json=request))
     _print_preview(body)
     return ExitStatus.DONE if body["acceptable"] else ExitStatus.REFUSED
@@ -96,17 +116,26 @@ def balance(*, url: Url = DEFAULT_URL, key: Key = "") -> int:
     return ExitStatus.DONE
 
 
-def _request(
-    to: tuple[str, ...], message: str, sender: str | None, kind: str, route: str, on_non_gsm: str
-) -> dict[str, Any]:
-    request = {
-        "recipients": list(to),
-        "message": message,
-        "message_type": kind,
-        "route": route,
-        "on_non_gsm": on_non_gsm,
-    }
-    return request | ({"sender": sender} if sender is not None else {})
+def _send_file(file: Path, results: Path | None, message: str, options: dict[str, Any], url: str, key: str) -> int:
+    from relay.cli.campaign import Results, read_campaign, run_campaign
+
+    campaign = read_campaign(file, message, options)
+    kept = Results(results or file.with_name(file.name + ".results"), campaign)
+    try:
+        return run_campaign(campaign, kept, options, url, key)
+    except KeyboardInterrupt:
+        remedy = "The same command continues there."
+        raise CommandError(
+            f"stopped: {kept.done} of {len(campaign.rows)} rows have their result.", remedy, ExitStatus.UNCLEAR
+        ) from None
+    finally:
+        kept.close()
+
+
+def _options(sender: str | None, kind: str, route: str, on_non_gsm: str, reference: str | None) -> dict[str, Any]:
+    options = {"message_type": kind, "route": route, "on_non_gsm": on_non_gsm}
+    given = {"sender": sender, "reference": reference}
+    return options | {name: value for name, value in given.items() if value is not None}
 
 
 def _exit_status(status: str) -> int:
