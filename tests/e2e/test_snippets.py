@@ -22,7 +22,7 @@ LANGUAGES = {
     "bash": ("snippet.sh", ["bash"]),
     "python": ("snippet.py", [sys.executable]),
     "ts": ("snippet.mjs", ["node"]),  # nothing in it that plain JavaScript has not
-    "go": ("snippet.go", ["go", "run"]),
+    "go": ("snippet.go", ["go"]),
 }
 TEXT = "Your order 1204 is on its way."
 
@@ -67,9 +67,14 @@ def language(request: pytest.FixtureRequest) -> str:
 def run(language: str, directory: Path, url: str, client: ClientKey, number: str, key: str) -> tuple[int, str]:
     name, command = LANGUAGES[language]
     (directory / name).write_text(read_snippet(language))
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(directory)}
+    program = [*command, str(directory / name)]
+    if language == "go":  # its "run" ends with 1 whatever the program ends with
+        program = [str(directory / "snippet")]
+        subprocess.run(["go", "build", "-o", *program, name], cwd=directory, env=environment, check=True)
     done = subprocess.run(
-        [*command, str(directory / name), number, TEXT, key],
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(directory), "RELAY_URL": url, "RELAY_KEY": client.key},
+        [*program, number, TEXT, key],
+        env=environment | {"RELAY_URL": url, "RELAY_KEY": client.key},
         capture_output=True,
         text=True,
         check=False,
