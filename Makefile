@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 
-.PHONY: pictures profile readme install chaos faults bench soak openapi help demo test check lint format requirements clean ops
+.PHONY: pictures profile readme install chaos faults fuzz bench soak openapi help demo test check lint format requirements clean ops
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## / — /'
@@ -59,6 +59,11 @@ chaos: $(VENV)/.dev  ## SIGKILLs at random moments under load, on both stores (K
 
 faults: $(VENV)/.dev  ## every fault of the catalogue in its long form, as a table (about ten minutes)
 	PYTHONPATH=tests $(BIN)/python tests/fault_table.py
+
+MINUTES ?= 5
+fuzz: $(VENV)/.dev  ## bytes and requests that nobody meant, for about so long (MINUTES=5)
+	RELAY_TEST_CASES=$$(($(MINUTES) * 2000000)) RELAY_TEST_EXAMPLES=$$(($(MINUTES) * 100)) \
+		$(BIN)/python -m pytest tests/fuzz -n auto
 
 NOTIFICATIONS ?= 10000
 bench: $(VENV)/.dev  ## speed and memory against the plain app, in one run (nginx-light from Debian)
