@@ -105,8 +105,6 @@ UNSTEADY = {
     "httpx": {
         "what_follows_an_answer_is_never_taken_for_the_next_one[bytes]": "depends on what is read together",
         "what_follows_an_answer_is_never_taken_for_the_next_one[second_answer]": "depends on what is read together",
-        "a_body_that_must_not_be_there_is_not_read": "depends on what is read together",
-        "a_place_is_free_again_after_each_kind_of_end": "its pool loses slots, depending on timing",
     },
     "httpx-aiohttp": {
         "a_server_that_resets_at_once_never_gets_a_second_request": "dials again, depending on when the reset is seen",
