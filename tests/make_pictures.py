@@ -1,12 +1,18 @@
-"""``make pictures``: the inbox and the reference page as a person sees them, photographed in headless Chromium."""
+"""``make pictures``: inbox, reference page, demo and doctor as a person sees them, taken in headless Chromium."""
 
+import io
+import os
+import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 from playwright.sync_api import Page, sync_playwright
+from rich.console import Console
+from rich.text import Text
 
 from relay.domain.secret import Secret
 from support_relay import PASSWORD, USERNAME, make_client, running_relay
@@ -42,6 +48,26 @@ def photograph(page: Page, url: str, name: str) -> None:
     print(PICTURES / name)
 
 
+def photograph_terminal(
+    page: Page, directory: Path, words: list[str], environment: Mapping[str, str], name: str
+) -> None:
+    """Run a command as in a terminal of 100 columns, and keep what it looks like there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "relay", *words],
+        env={**os.environ, **environment, "COLUMNS": "100", "FORCE_COLOR": "1", "TERM": "xterm-256color"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    terminal = Console(record=True, width=100, file=io.StringIO())
+    terminal.print(Text.from_ansi(done.stdout))
+    picture = directory / "terminal.svg"
+    terminal.save_svg(str(picture), title=f"relay {' '.join(words)}")
+    page.goto(picture.as_uri())
+    page.locator("svg").first.screenshot(path=PICTURES / name)
+    print(PICTURES / name)
+
+
 def main() -> int:
     """Make the pictures."""
     if not CHROMIUM.exists():
@@ -62,6 +88,8 @@ def main() -> int:
         page = browser.new_page(viewport={"width": 1000, "height": 760})
         photograph(page, sandbox.base_url + "/", "inbox.png")
         photograph(page, relay.base_url + "/docs", "reference.png")
+        photograph_terminal(page, Path(directory), ["doctor"], relay.environment, "doctor.png")
+        photograph_terminal(page, Path(directory), ["demo"], {}, "demo.png")
         browser.close()
     return 0
 
