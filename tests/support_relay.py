@@ -19,6 +19,8 @@ from relay.http.auth import new_key
 USERNAME = "demo"
 PASSWORD = "canary-password-7Q"
 START_SECONDS = 60.0
+COVERED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+"""What a process of its own needs, to be measured by ``make coverage``."""
 
 
 def free_port() -> int:
@@ -141,6 +143,7 @@ def make_relay(
     config = directory / "relay.toml"
     config.write_text(toml + "\n" + "\n".join(client.settings for client in clients))
     env = {
+        **COVERED,
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(__file__).parents[1]),
         "RELAY_CONFIG": str(config),

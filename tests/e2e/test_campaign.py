@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from support_relay import ClientKey, RelayProcess, make_client, running_relay
+from support_relay import COVERED, ClientKey, RelayProcess, make_client, running_relay
 from support_upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.slow
@@ -192,7 +192,7 @@ def test_the_shell_completes_commands() -> None:
         pytest.skip("bash is not installed")
     script = subprocess.run(
         [sys.executable, "-m", "relay", "completion", "bash"],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        env={**COVERED, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,

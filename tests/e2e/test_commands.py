@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support_relay import ClientKey, RelayProcess, make_client, running_relay
+from support_relay import COVERED, ClientKey, RelayProcess, make_client, running_relay
 from support_upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 def run(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "relay", *words],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environment,
+        env={**COVERED, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environment,
         capture_output=True,
         text=True,
         check=False,

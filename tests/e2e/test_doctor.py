@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from support_postgres import PostgresServer
-from support_relay import PASSWORD, USERNAME, make_client
+from support_relay import COVERED, PASSWORD, USERNAME, make_client
 from support_sandbox import running_sandbox
 
 pytestmark = pytest.mark.slow
@@ -36,6 +36,7 @@ class Doctor:
         config = self.directory / "relay.toml"
         config.write_text(toml or make_client().settings)
         base = {
+            **COVERED,
             "PATH": "/usr/bin:/bin",
             "PYTHONPATH": str(ROOT),
             "RELAY_CONFIG": str(config),
