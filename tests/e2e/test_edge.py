@@ -259,8 +259,8 @@ def test_hundreds_of_stalled_bodies_delay_nobody_and_are_closed(served: ServedFr
 # --- clients that go away ---
 
 
-def wait_for_record(served: ServedFront, request_id: str) -> int:
-    give_up_at = time.monotonic() + 10
+def wait_for_record(served: ServedFront, request_id: str, seconds: float = 10) -> int:
+    give_up_at = time.monotonic() + seconds
     while time.monotonic() < give_up_at:
         for record in list(served.front.witness.records):
             if record["request_id"] == request_id:
@@ -282,10 +282,15 @@ def test_a_client_that_hangs_up_in_its_body_sends_nothing(served: ServedFront, c
 
 def test_a_client_that_hangs_up_after_its_body_is_served_all_the_same(served: ServedFront) -> None:
     before = len(served.front.core.requests)
-    with Wire(served) as wire:
-        wire.send(post(GOOD, b"X-Request-Id: gone"))
+    for turn in range(10):
+        # Where the end arrives together with the request, the server may drop both before the relay sees anything.
+        with Wire(served) as wire:
+            wire.send(post(GOOD, b"X-Request-Id: gone-%d" % turn))
+            time.sleep(0.002 * turn)
+        with contextlib.suppress(TimeoutError):
+            assert wait_for_record(served, f"gone-{turn}", seconds=2) == 200
+            break
 
-    assert wait_for_record(served, "gone") == 200
     assert len(served.front.core.requests) == before + 1
 
 
