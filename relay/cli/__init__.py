@@ -24,7 +24,11 @@ from relay.cli.words import words_app
 
 app = App(
     name="relay",
-    help="The one service through which every other service sends SMS over smsclone.com.",
+    help=(
+        "The one service through which every other service sends SMS over smsclone.com.\n\n"
+        "Exit status: 0 done, 1 refused or not sent, 2 wrong usage or settings, 3 the relay cannot be reached, 4 the "
+        "outcome is unknown or differs between recipients: look before you repeat."
+    ),
     version=__version__,
 )
 for commands in (running_commands, request_commands, operator_commands, doctor_commands):
