@@ -41,10 +41,10 @@ def test_no_file_names_a_package_registry_or_a_path_of_somebodys_machine() -> No
     forbidden = re.compile(
         # In pieces, so that this file does not hold what it looks for.
         r"index"
-        + r"-url|/sim"
-        + r"ple/|files\.python"
-        + r"hosted|pypi\."
-        + r"org|(?<![.\w-])/(?:work|root)/|/home/\w+/",
+        r"-url|/sim"
+        r"ple/|files\.python"
+        r"hosted|pypi\."
+        r"org|(?<![.\w-])/(?:work|root)/|/home/\w+/",
         re.ASCII,
     )
     hits = []
