@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from relay.domain.codes import MessageType, OnNonGsm, ProblemCode, RequestedRoute
 from relay.domain.errors import FieldError, Refusal, ValidationFailed
 from relay.http.malformed import find_shape_errors
+from relay.http.repeated_names import check_names, quote_names
 from relay.http.times import to_milliseconds
 from relay.sending.requests import Submission
 
@@ -98,6 +99,7 @@ _decoders: dict[type[Struct], msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind)
     for kind in (NotificationRequest, BatchItem, ResolveRequest, ResendRequest, EraseRequest)
 }
+_names = {kind: quote_names(kind) for kind in _decoders}
 _anything = msgspec.json.Decoder()
 
 
@@ -122,23 +124,17 @@ def decode(body: bytes | msgspec.Raw, kind: type[S]) -> S:
         kind: one of this module's structs.
 
     Raises:
-        Refusal: ``invalid_json``.
+        Refusal: ``invalid_json``, also where a name comes twice.
         Malformed: with every field that is not of its type, missing, or not ours.
     """
     try:
         decoded: S = _decoders[kind].decode(body)
     except (ValueError, RecursionError):
-        return _decode_slowly(body, kind)
+        document = decode_anything(body)
+        check_names(bytes(body), _names[kind])
+        raise Malformed(*find_shape_errors(document, kind)) from None
+    check_names(bytes(body), _names[kind])
     return decoded
-
-
-def _decode_slowly(body: bytes | msgspec.Raw, kind: type[S]) -> S:
-    document = decode_anything(body)
-    errors, sound, bad = find_shape_errors(document, kind)
-    if errors:
-        raise Malformed(errors, sound, bad)
-    # Only a field that came twice brings us here, first malformed and then not: the last one counts.
-    return msgspec.convert(document, kind)
 
 
 def decode_anything(body: bytes | msgspec.Raw) -> Any:

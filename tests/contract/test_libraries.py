@@ -38,7 +38,7 @@ class Open(Struct):
 
 
 def test_of_a_json_name_that_comes_twice_the_last_counts() -> None:
-    """So a fingerprint is made of the decoded request, never of its bytes."""
+    """So the relay looks for it itself: such a request is refused."""
     assert msgspec.json.decode(b'{"name": "a", "name": "b"}', type=Item).name == "b"
 
 

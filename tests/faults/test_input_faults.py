@@ -137,6 +137,7 @@ def test_a_bad_key_is_400_and_sends_nothing(scene: Scene, value: str) -> None:
         pytest.param(b"\xef\xbb\xbf{}", id="62-byte-order-mark"),
         pytest.param('{"message":"x"}'.encode("utf-16"), id="62-utf-16"),
         pytest.param(b'{"message":"x"} trailing', id="62-trailing"),
+        pytest.param(b'{"recipients":"2348012345678","message":"x","message":"y"}', id="62-name-twice"),
         pytest.param(json.dumps(dict.fromkeys(map(str, range(50_000)), 1)).encode(), id="63-many-names"),
     ],
 )

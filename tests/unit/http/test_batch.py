@@ -130,6 +130,25 @@ async def test_a_flood_of_tiny_items_is_refused(body: bytes) -> None:
     assert (await post(Front(), body, headers)).code == "validation_failed"
 
 
+async def test_texts_full_of_commas_are_no_flood() -> None:
+    item = json.dumps(REQUEST | {"message": "," * 1_200}).encode()
+
+    assert (await post(Front(), b"[" + b",".join([item] * 700) + b"]")).status == 202
+
+
+async def test_an_item_in_which_a_name_comes_twice_is_refused_alone() -> None:
+    twice = json.dumps(GOOD).replace("{", '{"message": "no", ', 1)
+
+    reply = await post(Front(), f"[{twice}, {json.dumps(GOOD)}]".encode())
+    of_lines = await post(Front(), f"{twice}\n{json.dumps(GOOD)}".encode(), NDJSON)
+
+    assert [item.get("problem", {}).get("code") for item in reply.json()["items"]] == ["invalid_json", None]
+    assert [json.loads(line).get("problem", {}).get("code") for line in of_lines.body.splitlines()] == [
+        "invalid_json",
+        None,
+    ]
+
+
 @pytest.mark.parametrize("body", [b"", b"[", b"[{}", b"not json", b"\xef\xbb\xbf[]", b"[" * 50_000])
 async def test_what_is_no_array_at_all_is_400(body: bytes) -> None:
     assert (await post(Front(), body)).code == "invalid_json"

@@ -113,12 +113,27 @@ async def test_what_is_not_json_is_400(body: bytes) -> None:
     assert (reply.status, reply.code) == (400, "invalid_json")
 
 
-async def test_of_a_field_that_comes_twice_the_last_counts() -> None:
-    front = Front()
-    for twice in (b'{"message": "no", ', b'{"message": 5, '):
-        reply = await front.request("POST", "/v1/notifications", GOOD.replace(b"{", twice, 1))
-        assert reply.status == 200
-    assert [submission.message for submission, _ in front.core.requests] == [REQUEST["message"]] * 2
+@pytest.mark.parametrize(
+    "first",
+    [
+        b'"message": "no"',
+        b'"message": 5',
+        b'"message" : "no"',
+        b'"m\\u0065ssage": "no"',
+        b'"strict": false, "strict": true',
+        b'"max_segments": 1, "max_segments": {"max_segments": 1}',
+    ],
+    ids=["sound", "malformed", "spaced", "escaped", "optional", "nested"],
+)
+async def test_a_name_that_comes_twice_is_400(first: bytes) -> None:
+    reply = await post(GOOD.replace(b"{", b"{" + first + b", ", 1))
+
+    assert (reply.status, reply.code) == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("text", ['"message": "message"', '{"message": 1, "message": 2}', "\\u0007f", "caf\u00e9"])
+async def test_a_text_may_look_like_names_that_come_twice(text: str) -> None:
+    assert (await post(json.dumps(REQUEST | {"message": text}).encode())).status == 200
 
 
 async def test_an_escaped_name_is_the_name() -> None:
