@@ -6,6 +6,7 @@ What becomes of a recipient is what the test says; judging requests is the real 
 import hashlib
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from msgspec.structs import replace
 
@@ -94,9 +95,13 @@ class FakeCore:
 
     # --- Sending ---
 
-    def check_load(self, caller: Caller) -> None:
-        if self.refusal is not None and self.refusal.code is ProblemCode.OVERLOADED:
+    def is_overloaded(self) -> bool:
+        return self.refusal is not None and self.refusal.code is ProblemCode.OVERLOADED
+
+    def arrive(self, caller: Caller) -> AbstractContextManager[None]:
+        if self.refusal is not None and self.is_overloaded():
             raise self.refusal
+        return nullcontext()
 
     async def send(self, submission: Submission, caller: Caller, wait_seconds: float | None = None) -> Answer:
         self.wait_seconds.append(wait_seconds)

@@ -23,6 +23,7 @@ from relay.domain.clients import Client
 from relay.http.application import Pages, Surroundings, build_application, build_metrics_application
 from relay.http.auth import Gate, KeyEntry, KeyRing
 from relay.http.exchange import AsgiApplication
+from relay.http.shedding import Shedding
 from relay.journal.opening import open_journal
 from relay.observability.logs import Log
 from relay.observability.metrics import Metrics
@@ -215,7 +216,12 @@ class Relay:
             ),
             more=webhooks.routes(),
         )
-        return TracedApplication(application, self.tracing)
+        return Shedding(
+            TracedApplication(application, self.tracing),
+            sending=self.dispatcher,
+            recorder=self.recorder,
+            ids=self._ids,
+        )
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(events=self.recorder, recorder=self.recorder, clock=self._clock, ids=self._ids)

@@ -20,6 +20,8 @@ from relay.http.schemas import Malformed, NotificationRequest, decode, to_partia
 from relay.sending.events import Events
 from relay.sending.requests import Answer, Caller, Preview, PreviewProblem, Sending, Submission
 
+SEND_PATH = "/v1/notifications"
+
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -62,7 +64,7 @@ class Notifications:
     def routes(self) -> list[Route]:
         """What is served here; the first is the hot path."""
         return [
-            Route("POST", "/v1/notifications", self.send),
+            Route("POST", SEND_PATH, self.send),
             Route("POST", "/v1/notifications/preview", self.preview),
             Route("GET", "/v1/notifications/{id}", self.find),
             Route("DELETE", "/v1/notifications/{id}", self.cancel),
@@ -76,15 +78,16 @@ class Notifications:
             required=caller.client.require_idempotency_key,
         )
         preferences = read_preferences(exchange)
-        if not preferences.respond_async:
-            exchange.stage = None
-            self._sending.check_load(caller)
-            exchange.stage = "edge"
-        submission = await self._read(exchange, caller, key, asynchronous=preferences.respond_async)
-        exchange.stage = None
         if preferences.respond_async:
+            submission = await self._read(exchange, caller, key, asynchronous=True)
+            exchange.stage = None
             answer = await self._enqueue(submission, caller)
         else:
+            exchange.stage = None
+            with self._sending.arrive(caller):
+                exchange.stage = "edge"
+                submission = await self._read(exchange, caller, key, asynchronous=False)
+                exchange.stage = None
             answer = await self._sending.send(submission, caller, preferences.wait_seconds)
         return self._answer(exchange, answer, preferences)
 

@@ -96,6 +96,11 @@ class Recorder:
             who = {} if client is None else {Attribute.CLIENT: client}
             trace.end({Attribute.ROUTE: route, Attribute.METHOD: method, Attribute.STATUS_CODE: status, **who})
 
+    def record_shed(self, *, route: str, method: str, status: int, code: ProblemCode, count: int) -> None:
+        """Count and log the requests that met an overload before anything of them was read: all of about a second."""
+        self._metrics.front.count_shed(route, method, status, code, count)
+        self._logger.warning("requests.shed", route=route, method=method, status=status, code=code, count=count)
+
     def record_alerts(
         self, *, kind: str, receiver: str, firing: int, resolved: int, duplicate: bool, unaddressed: int = 0
     ) -> None:

@@ -15,6 +15,7 @@ from relay.domain.codes import ProblemCode
 from relay.domain.errors import FieldError, LimitReached, Refusal, Unavailable
 from relay.domain.notification import Mode, Stored, may_have_left
 from relay.sending.accept import Acceptance, Accepted, AcceptPolicy
+from relay.sending.arrivals import Arrival, Arrivals
 from relay.sending.breaker import BreakerState
 from relay.sending.delivery import Delivery
 from relay.sending.dial import DialPolicy, Line
@@ -102,6 +103,7 @@ class Dispatcher:
         )
         self._tasks = Tasks(events)
         self._admitted = 0
+        self._arrivals = Arrivals(clock)
         self._started = False
         self._draining = False
 
@@ -148,12 +150,17 @@ class Dispatcher:
 
     # --- what callers ask -----------------------------------------------------------------------------------------
 
-    def check_load(self, caller: Caller) -> None:
-        """See ``Sending.check_load``."""
-        if self._admitted >= self._sending_policy.max_waiting:
+    def is_overloaded(self) -> bool:
+        """See ``Sending.is_overloaded``."""
+        return self._admitted + self._arrivals.count() >= self._sending_policy.max_waiting
+
+    def arrive(self, caller: Caller) -> Arrival:
+        """See ``Sending.arrive``."""
+        if self.is_overloaded():
             refusal = refuse_overload()
             self._report.refused("accept", refusal, caller)
             raise refusal
+        return self._arrivals.begin()
 
     async def send(self, submission: Submission, caller: Caller, wait_seconds: float | None = None) -> Answer:
         """See ``Sending.send``."""

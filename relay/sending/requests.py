@@ -1,5 +1,6 @@
 """What the fronts hand to the core, and what the core hands back, in the domain's words."""
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from msgspec import Struct
@@ -99,11 +100,18 @@ class Health(Struct, frozen=True, kw_only=True):
 class Sending(Protocol):
     """The core as the fronts see it; ``relay.sending.dispatcher.Dispatcher`` is the one implementation."""
 
-    def check_load(self, caller: Caller) -> None:
-        """Say no to somebody who would wait, before anything of the request is read, where too many wait already.
+    def is_overloaded(self) -> bool:
+        """Whether there is no place for one more who would wait."""
+        ...
+
+    def arrive(self, caller: Caller) -> AbstractContextManager[None]:
+        """Let somebody in who would wait, or say no before anything of the request is read.
 
         Saying no must cost little, or a flood would leave nothing for those who are served. So not even an idempotency
         key is looked up: it is honoured when the caller tries again.
+
+        Returns:
+            A block in which the request is read.
 
         Raises:
             Unavailable: ``overloaded``.

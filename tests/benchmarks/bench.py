@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import uvloop
 from measure import Load, cpu_seconds, free_port, load, resident_mib, running_kannel, running_nginx, wait_for_port
 
 from support_postgres import PostgresServer, find_server_programs
@@ -133,7 +134,7 @@ def measure(
     """
     running = [pids] if isinstance(pids, int) else list(pids)
     before, memory = sum(map(cpu_seconds, running)), sum(map(resident_mib, running))
-    run: Load = asyncio.run(
+    run: Load = uvloop.run(
         load(
             port,
             requests,
@@ -249,7 +250,7 @@ def run_in_turn(directory: Path, client: ClientKey, upstream: str, count: int) -
             )
         share = count // TURNS
         for place in (app, fresh, kept):
-            asyncio.run(load(place, bodies(500, 0), headers=auth, connections=64))
+            uvloop.run(load(place, bodies(500, 0), headers=auth, connections=64))
         rounds = [[turn(10_000 + place * 3 * count) for turn in turns.values()] for place in range(TURNS)]
         yield from (join(name, rows) for name, rows in zip(turns, zip(*rounds, strict=True), strict=True))
 
@@ -353,7 +354,7 @@ def measure_shared(relays: Sequence[tuple[int, int]], auth: list[str], count: in
             )
         )
 
-    loads = asyncio.run(run_all())
+    loads = uvloop.run(run_all())
     cost = wait_until_idle(pids) - before
     run = Load(max(each.seconds for each in loads), {200: [s for each in loads for s in each.latencies.get(200, ())]})
     each = cost / (share * len(relays)) * 1e6

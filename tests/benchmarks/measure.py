@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 KANNEL_CONF = """
@@ -44,6 +46,7 @@ password = {secret}
 """
 
 CRLF = "\r\n"
+_LENGTH = re.compile(rb"(?i)content-length: *([0-9]+)")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 NGINX_CONF = """
@@ -199,32 +202,81 @@ async def load(
     """Send every body once over kept-alive connections: as fast as the answers come, or at a steady rate.
 
     With ``keys`` each gets an idempotency key of its own; with ``whole`` the bodies are whole requests. A raw HTTP/1.1
-    client: it costs less than what it measures (about 30 µs a request).
+    client whose requests are made beforehand: it costs less than what it measures (about 10 µs a request on uvloop).
     """
-    queue = iter(enumerate(bodies))
-    latencies: dict[int, list[float]] = {}
     run = uuid.uuid4().hex
-    started = time.perf_counter()
     extra = "".join(f"{header}\r\n" for header in headers)
-
-    async def worker() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for index, body in queue:
-            if rate is not None:
-                await asyncio.sleep(max(started + index / rate - time.perf_counter(), 0))
-            head = (
-                f"POST {path} HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\n{extra}"
-                f"{f'Idempotency-Key: {run}-{index}{CRLF}' if keys else ''}"
-                f"Content-Length: {len(body)}\r\n\r\n"
-            )
-            sent = time.perf_counter()
-            writer.write(body if whole else head.encode() + body)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            lower = answer.lower()
-            length = int(lower.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-            await reader.readexactly(length)
-            latencies.setdefault(int(answer[9:12]), []).append(time.perf_counter() - sent)
-        writer.close()
-
-    await asyncio.gather(*(worker() for _ in range(connections)))
+    requests = [
+        body
+        if whole
+        else (
+            f"POST {path} HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\n{extra}"
+            f"{f'Idempotency-Key: {run}-{index}{CRLF}' if keys else ''}"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode()
+        + body
+        for index, body in enumerate(bodies)
+    ]
+    loop = asyncio.get_running_loop()
+    lines = [_Line(loop) for _ in range(connections)]
+    for line in lines:
+        await loop.create_connection(lambda line=line: line, "127.0.0.1", port)  # type: ignore[misc]
+    queue = enumerate(requests)
+    latencies: dict[int, list[float]] = {}
+    started = time.perf_counter()
+    await asyncio.gather(*(line.work(queue, latencies, started, rate) for line in lines))
     return Load(time.perf_counter() - started, latencies)
+
+
+class _Line(asyncio.Protocol):
+    """One connection that sends a request, waits for its answer, and takes the next."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._done: asyncio.Future[None] = loop.create_future()
+        self._answer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    async def work(
+        self,
+        queue: Iterator[tuple[int, bytes]],
+        latencies: dict[int, list[float]],
+        started: float,
+        rate: float | None,
+    ) -> None:
+        """Take requests from the queue until it is empty."""
+        self._queue, self._latencies, self._started, self._rate = queue, latencies, started, rate
+        self._next()
+        await self._done
+
+    def _next(self) -> None:
+        index, self._request = next(self._queue, (0, b""))
+        if not self._request:
+            self._transport.close()
+            return
+        wait = 0.0 if self._rate is None else self._started + index / self._rate - time.perf_counter()
+        if wait > 0:
+            self._loop.call_later(wait, self._send)
+        else:
+            self._send()
+
+    def _send(self) -> None:
+        self._sent = time.perf_counter()
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        head, end, body = self._answer.partition(b"\r\n\r\n")
+        if not end or len(body) < int(_LENGTH.findall(head)[0]):
+            return
+        self._answer = b""
+        self._latencies.setdefault(int(head[9:12]), []).append(time.perf_counter() - self._sent)
+        self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._request:
+            self._done.set_exception(exc or ConnectionError("the server closed a connection that was in use"))
+        else:
+            self._done.set_result(None)

@@ -73,6 +73,11 @@ class FrontMetrics:
         """Count a no."""
         self._refusals.add(labels.known(stage, labels.STAGES), code)
 
+    def count_shed(self, route: str, method: str, status: int, code: str, count: int) -> None:
+        """Count requests that were answered with a no before they were read; they are not timed."""
+        self._requests.add(route, method, str(status), amount=count)
+        self._refusals.add("accept", code, amount=count)
+
     def count_alerts(self, kind: str, *, firing: int, resolved: int) -> None:
         """Count the alerts of an accepted webhook."""
         kind = labels.known(kind, labels.WEBHOOK_KINDS)

@@ -294,6 +294,19 @@ def test_webhooks_and_callbacks_are_counted_and_logged(recorder: Recorder, metri
     assert [line["event"] for line in lines.read_all()] == ["webhook.accepted"] * 2 + ["callback.finished"]
 
 
+def test_what_was_shed_is_counted_one_by_one_and_told_in_one_line(
+    recorder: Recorder, metrics: Metrics, lines: Lines
+) -> None:
+    shed = {"route": "/v1/notifications", "method": "POST", "status": 503, "code": ProblemCode.OVERLOADED, "count": 7}
+    recorder.record_shed(**shed)  # type: ignore[arg-type]
+
+    labels = {"route": "/v1/notifications", "method": "POST", "status": "503"}
+    assert value(metrics, "relay_http_requests_total", **labels) == 7
+    assert value(metrics, "relay_refusals_total", stage="accept", code="overloaded") == 7
+    [line] = lines.read_all()
+    assert (line["level"], line["event"], line["count"]) == ("warning", "requests.shed", 7)
+
+
 def test_a_reload_that_was_refused_names_every_reason(recorder: Recorder, metrics: Metrics, lines: Lines) -> None:
     recorder.record_reload("settings", ["clients[0].name is missing", "log.level must be one of …"])
 
