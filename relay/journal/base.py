@@ -155,9 +155,9 @@ class StoredJournal(ABC):
         """See ``Journal.take_expired``."""
         return await self._take(TakeKind.QUEUE, lambda: queueing.take_expired(limit, now, self._process))
 
-    async def take_back(self, notification_ids: Sequence[str]) -> list[Taken]:
+    async def take_back(self, notification_ids: Sequence[str], undialled: Sequence[str] = ()) -> list[Taken]:
         """See ``Journal.take_back``."""
-        return await self._take(TakeKind.BACK, lambda: queueing.take_back(notification_ids, self._process))
+        return await self._take(TakeKind.BACK, lambda: queueing.take_back(notification_ids, undialled, self._process))
 
     async def take_from_dead(self, limit: int) -> list[Taken]:
         """See ``Journal.take_from_dead``."""

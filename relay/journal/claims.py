@@ -100,7 +100,7 @@ def _claim_once(claims: Mapping[int, Claim], identity: Identity, results: dict[i
         if isinstance(verdict, Passed):
             stored = _build_stored(claim, verdict.capped)
             steps += _standing_steps(claim, stored)
-            results[position] = Claimed(stored, FIRST_FENCE)
+            results[position] = Claimed(stored, FIRST_FENCE, may_dial=claim.dials)
         else:
             steps += _withdraw_steps(claim)
             results[position] = verdict
@@ -189,7 +189,7 @@ def _build_stored(claim: Claim, capped: Sequence[int]) -> Stored:
     planned = plan_without(claim.calls, capped) if capped else claim.calls
     return Stored(
         notification=claim.notification,
-        calls=tuple(plan_call(call, ordinal) for ordinal, call in enumerate(planned, FIRST_ORDINAL)),
+        calls=tuple(plan_call(call, ordinal, dials=claim.dials) for ordinal, call in enumerate(planned, FIRST_ORDINAL)),
         capped=tuple(capped),
         owned=claim.due_at is None,
     )
@@ -208,26 +208,27 @@ def plan_without(calls: Iterable[PlannedCall], capped: Sequence[int]) -> list[Pl
     return [call for call in kept if call.recipients]
 
 
-def plan_call(planned: PlannedCall, ordinal: int) -> Call:
-    """A planned call as it stands at first."""
+def plan_call(planned: PlannedCall, ordinal: int, *, dials: bool = False) -> Call:
+    """A planned call as it stands at first; ``dials`` where whoever writes it dials it next."""
     return Call(
         ordinal=ordinal,
         route=planned.route,
         recipients=planned.recipients,
-        state=CallState.CLAIMED,
+        state=CallState.DIALLING if dials else CallState.CLAIMED,
         level=planned.level,
+        dialled=dials,
     )
 
 
 def insert_call_step(notification_id: str, call: Call) -> Step:
-    """What writes a call that is claimed."""
+    """What writes a new call."""
     return _INSERT_CALL, {
         "notification_id": notification_id,
         "ordinal": call.ordinal,
         "state": call.state.value,
         "route": call.route.value,
         "level": call.level,
-        "dialled": False,
+        "dialled": call.dialled,
         "recipients": encode_indexes(call.recipients),
         "outcomes": None,
     }
@@ -284,12 +285,18 @@ def _key_of(notification: Notification) -> dict[str, object]:
     return {"holder": notification.client, "key": notification.idempotency_key}
 
 
+def _is_as_claimed(kept: Kept) -> bool:
+    """Whether a claim that was to dial is as it was written: nobody has taken it over since."""
+    dialling = [call.state is CallState.DIALLING for call in kept.stored.calls]
+    return (kept.state, kept.fence, dialling) == (OWNED, FIRST_FENCE, [True])
+
+
 def _judge_rivals(
     claim: Claim, kept: Mapping[str, Kept], in_group: str | None, with_key: str | None
 ) -> ClaimResult | None:
     own = kept.get(claim.notification.id)
     if own is not None:
-        return Claimed(own.stored, own.fence)
+        return Claimed(own.stored, own.fence, may_dial=claim.dials and _is_as_claimed(own))
     if in_group is not None:
         return Duplicate(kept[in_group].stored) if in_group in kept else None
     holder = kept.get(with_key or "")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 from sqlalchemy import (
     BindParameter,
+    Boolean,
     ColumnElement,
     Select,
     bindparam,
@@ -19,11 +20,12 @@ from sqlalchemy import (
 
 from relay.domain.codes import MessageType
 from relay.domain.notification import Mode, overall_status, view_recipients
+from relay.journal.claims import FIRST_FENCE
 from relay.journal.control import BURY_DEAD
 from relay.journal.encoding import OWNED, QUEUED
 from relay.journal.reading import load
 from relay.journal.schema import calls, notifications, processes, word
-from relay.journal.statements import Statement, Work, one_of
+from relay.journal.statements import Statement, Step, Work, one_of
 from relay.sending.ports import Taken
 
 _MOST_PICKS = 3
@@ -90,6 +92,18 @@ _OWN_BACK = _own(
     wait=True,
     lists=("ids",),
 )
+_UNDO_DIAL = Statement(
+    update(calls)
+    .values(state=word("claimed"), dialled=literal_column("false", Boolean))
+    .where(
+        one_of(calls.c.notification_id, "ids"),
+        calls.c.state == word("dialling"),
+        exists(
+            select(_one).where(_n.id == calls.c.notification_id, _is_mine, _n.fence == literal_column(str(FIRST_FENCE)))
+        ),
+    ),
+    lists=("ids",),
+)
 _LOCK = Statement(
     select(_n.id).where(one_of(_n.id, "ids")).order_by(_n.id).with_for_update(key_share=True), lists=("ids",)
 )
@@ -127,11 +141,17 @@ def take_expired(limit: int, now: int, process: str) -> Work[list[Taken]]:
     return (yield from _load_taken(sorted(row[0] for row in owned.rows)))
 
 
-def take_back(notification_ids: Sequence[str], process: str) -> Work[list[Taken]]:
-    """Take what a claim in doubt has left, if nobody ever dialled it and nobody else has it."""
+def take_back(notification_ids: Sequence[str], undialled: Sequence[str], process: str) -> Work[list[Taken]]:
+    """Take what a claim in doubt has left, if nobody ever dialled it and nobody else has it.
+
+    Of those that are ``undialled`` this process alone knows that it did not use the right that the claim gave it.
+    """
     ids = list(notification_ids)
     # Locked first: what is asked of another table must be seen as it is once nobody else is at the rows.
-    [_, owned] = yield [(_LOCK, {"ids": ids}), (_OWN_BACK, {"me": process, "ids": ids})]
+    steps: list[Step] = [(_LOCK, {"ids": ids})]
+    if undialled:
+        steps.append((_UNDO_DIAL, {"me": process, "ids": list(undialled)}))
+    [*_, owned] = yield [*steps, (_OWN_BACK, {"me": process, "ids": ids})]
     mine = {row[0] for row in owned.rows}
     return (yield from _load_taken([key for key in notification_ids if key in mine]))
 

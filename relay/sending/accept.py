@@ -69,13 +69,15 @@ class Accepted(Struct, frozen=True):
 
     stored: Stored
     fence: int
+    may_dial: bool = False
+    """Whether the one call is ``dialling`` by the claim itself; its slot is taken."""
 
 
 class Acceptance:
     """Builds claims and reads what the journal makes of them.
 
     Args:
-        disown: told the ids of claims that nobody was promised, to be ended when the journal is back.
+        disown: told claims that nobody was promised, to be ended when the journal is back.
         insist: told claims that were promised, to be made until they are known to be there.
     """
 
@@ -86,7 +88,7 @@ class Acceptance:
         ids: Ids,
         policy: AcceptPolicy,
         events: Events,
-        disown: Callable[[Sequence[str]], None],
+        disown: Callable[[Claim], None],
         insist: Callable[[Sequence[Claim]], None],
     ) -> None:
         self._journal = journal
@@ -98,9 +100,12 @@ class Acceptance:
         self.policy = policy
 
     async def claim(
-        self, requests: Sequence[Prepared], caller: Caller, mode: Mode
+        self, requests: Sequence[Prepared], caller: Caller, mode: Mode, *, dials: bool = False
     ) -> list[Accepted | Answer | Refusal]:
         """Claim well-formed requests, each by itself, in one transaction.
+
+        Args:
+            dials: whether the one call of each is dialled next, so that the claim may give the right to it.
 
         Returns:
             In order: what this process now owns (or queued), an earlier notification that answers the request, or why
@@ -109,7 +114,7 @@ class Acceptance:
         now = self._clock.now_ms()
         claims, turns = [], Turns()
         for prepared in requests:
-            claims.append(self._build(prepared, caller, mode, now))
+            claims.append(self._build(prepared, caller, mode, now, dials=dials))
             if len(requests) > 1:
                 await turns.after(len(prepared.entries))
         try:
@@ -141,7 +146,7 @@ class Acceptance:
         """Nobody will know in time. A caller who waits is told no, and what was claimed is ended unsent. The queue of
         another replica may send what was claimed for later: that is accepted, and claimed until it is known to be."""
         if claim.due_at is None:
-            self._disown([claim.notification.id])
+            self._disown(claim)
             return journal_unavailable(failure)
         self._insist([claim])
         return Answer(stored=Stored(notification=claim.notification, calls=()))
@@ -150,7 +155,8 @@ class Acceptance:
         self, claims: Sequence[Claim], failure: JournalUnavailable
     ) -> list[Accepted | Answer | Refusal]:
         ids = [claim.notification.id for claim in claims]
-        taken = {item.stored.notification.id: item for item in await self._journal.take_back(ids)}
+        undialled = [claim.notification.id for claim in claims if claim.dials]
+        taken = {item.stored.notification.id: item for item in await self._journal.take_back(ids, undialled)}
         results: list[Accepted | Answer | Refusal] = []
         for claim in claims:
             item = taken.get(claim.notification.id)
@@ -183,7 +189,7 @@ class Acceptance:
         """The keyed hash that stays when the text is erased."""
         return hmac.digest(self.policy.hash_key, b"message\0" + message.encode(), hashlib.sha256)
 
-    def _build(self, prepared: Prepared, caller: Caller, mode: Mode, now: int) -> Claim:
+    def _build(self, prepared: Prepared, caller: Caller, mode: Mode, now: int, *, dials: bool) -> Claim:
         notification = self._notification(prepared, caller, mode, now)
         due_at = None
         if mode is Mode.ASYNCHRONOUS:
@@ -192,6 +198,7 @@ class Acceptance:
             notification=notification,
             calls=prepared.calls,
             due_at=due_at,
+            dials=dials,
             key_window_ms=self.policy.key_window_ms,
             quota=self._quota(prepared, caller, now),
             cap=self._cap(notification),
@@ -268,8 +275,8 @@ class Acceptance:
 
     def _read(self, claim: Claim, result: ClaimResult) -> Accepted | Answer | Refusal:
         match result:
-            case Claimed(stored, fence):
-                return Accepted(stored, fence)
+            case Claimed(stored, fence, may_dial):
+                return Accepted(stored, fence, may_dial)
             case KeyTaken(stored):
                 return self._replay(stored, claim.notification.fingerprint)
             case Duplicate(stored):

@@ -61,7 +61,7 @@ class Delivery:
     """Sends one notification that this process owns under a fence.
 
     Args:
-        accepted: what was claimed or taken.
+        accepted: what was claimed or taken; with the right to dial, its call's slot is taken.
         line: where its calls go.
         desk: what the process shares.
         deadline: monotonic seconds by which a waiting caller has an answer; ``None`` for the queue.
@@ -81,7 +81,9 @@ class Delivery:
         self._request_id = request_id
         self._report = Report(desk.events)
         self._calls = {call.ordinal: call for call in accepted.stored.calls}
-        self._pending = deque(call for call in accepted.stored.calls if call.state is CallState.CLAIMED)
+        self._may_dial = accepted.may_dial
+        pending = CallState.DIALLING if accepted.may_dial else CallState.CLAIMED
+        self._pending = deque(call for call in accepted.stored.calls if call.state is pending)
         self._open = len(self._pending)
         self._active: set[asyncio.Task[None]] = set()
         self._follow_up_lock = asyncio.Lock()
@@ -124,6 +126,11 @@ class Delivery:
 
     async def _dial(self, call: Call) -> None:
         desk = self._desk
+        if self._may_dial:
+            self._may_dial = False  # what follows from its answer asks for itself
+            if await self._still_in_time(call):
+                await self._settle_call(call, await self._make_call(call))
+            return
         turn = await await_turn(
             self._notification, self._line, desk.clock, desk.policy, deadline=self._deadline, stopping=desk.is_stopping
         )
@@ -152,7 +159,10 @@ class Delivery:
             self._lost = True
             return False
         self._keep(replace(call, state=CallState.DIALLING, dialled=True))
-        overdue = find_overdue(self._notification, self._desk.clock, self._deadline)
+        return await self._still_in_time(call)
+
+    async def _still_in_time(self, call: Call) -> bool:
+        overdue = find_overdue(self._notification.expires_at, self._desk.clock, self._deadline)
         if overdue is not None:  # the journal took its time
             self._line.slots.release()
             await self._close_unsent(call, overdue)

@@ -2,6 +2,13 @@
 
 The order is the promise: nothing is dialled that the journal did not authorise, and what was dialled ends with a
 record, even if the journal is away for a while or the caller's deadline passes first.
+
+**Decisions**
+
+- 2026-11-25: where a slot is free as a waiting caller's one call is claimed, the claim gives the right to dial: two
+  commits a notification in place of three. The price: a process that dies between claim and dial leaves ``unknown``
+  instead of ``not_sent``, as it already did between that right and the dial. Rejected: a claim that dials without a
+  slot, which would turn every wait for one into an ``unknown``.
 """
 
 import asyncio
@@ -66,27 +73,60 @@ async def await_turn(
         ``GRANTED`` with a slot taken (the caller of this releases it), or, with none taken, until when to hold the
         notification or why it is not sent.
     """
-    overdue = find_overdue(notification, clock, deadline)
+    overdue = find_overdue(notification.expires_at, clock, deadline)
     if overdue is not None:
         return overdue
     left = None if deadline is None else max(deadline - clock.monotonic(), 0.0)
     if not await line.slots.acquire(priority_of(notification.message_type, notification.mode), left):
         return Code.DEADLINE
-    verdict = _judge(notification, line, clock, policy, deadline=deadline, stopping=stopping())
+    verdict = _judge(
+        notification.message_type,
+        notification.mode,
+        notification.expires_at,
+        line,
+        clock,
+        policy,
+        deadline=deadline,
+        stopping=stopping(),
+    )
     if verdict is not Turn.GRANTED:
         line.slots.release()
     return verdict
 
 
+def take_turn_now(
+    message_type: MessageType, expires_at: int | None, line: Line, clock: Clock, policy: DialPolicy, *, deadline: float
+) -> bool:
+    """Take a slot for a synchronous notification that is not claimed yet, if one is free and it may go out now.
+
+    Returns:
+        Whether a slot was taken; the taker must release it.
+    """
+    if not line.slots.try_acquire(priority_of(message_type, Mode.SYNCHRONOUS)):
+        return False
+    verdict = _judge(message_type, Mode.SYNCHRONOUS, expires_at, line, clock, policy, deadline=deadline, stopping=False)
+    if verdict is not Turn.GRANTED:
+        line.slots.release()
+    return verdict is Turn.GRANTED
+
+
 def _judge(
-    notification: Notification, line: Line, clock: Clock, policy: DialPolicy, *, deadline: float | None, stopping: bool
+    message_type: MessageType,
+    mode: Mode,
+    expires_at: int | None,
+    line: Line,
+    clock: Clock,
+    policy: DialPolicy,
+    *,
+    deadline: float | None,
+    stopping: bool,
 ) -> Turn | Hold | Code:
     now_ms, now = clock.now_ms(), clock.monotonic()
-    waiting = notification.mode is Mode.SYNCHRONOUS
-    overdue = find_overdue(notification, clock, deadline)
+    waiting = mode is Mode.SYNCHRONOUS
+    overdue = find_overdue(expires_at, clock, deadline)
     if overdue is not None:
         return overdue
-    quiet_until = policy.quiet_until(notification.message_type, now_ms)
+    quiet_until = policy.quiet_until(message_type, now_ms)
     if quiet_until is not None:
         return Code.EXPIRED if waiting else Hold(quiet_until)
     if waiting:
@@ -97,9 +137,9 @@ def _judge(
     return Hold(now_ms + max(int(blocked * 1000), HOLD_MS)) if blocked else Turn.GRANTED
 
 
-def find_overdue(notification: Notification, clock: Clock, deadline: float | None) -> Code | None:
+def find_overdue(expires_at: int | None, clock: Clock, deadline: float | None) -> Code | None:
     """Say why it is too late to dial, or ``None``."""
-    if notification.expires_at is not None and clock.now_ms() >= notification.expires_at:
+    if expires_at is not None and clock.now_ms() >= expires_at:
         return Code.EXPIRED
     return Code.DEADLINE if deadline is not None and clock.monotonic() >= deadline else None
 

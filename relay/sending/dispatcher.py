@@ -18,7 +18,7 @@ from relay.sending.accept import Acceptance, Accepted, AcceptPolicy
 from relay.sending.arrivals import Arrival, Arrivals
 from relay.sending.breaker import BreakerState
 from relay.sending.delivery import Delivery
-from relay.sending.dial import DialPolicy, Line
+from relay.sending.dial import DialPolicy, Line, take_turn_now
 from relay.sending.events import Drained, Events
 from relay.sending.gate import (
     RETRY_SOON_SECONDS,
@@ -103,7 +103,7 @@ class Dispatcher:
         )
         self._tasks = Tasks(events)
         self._admitted = 0
-        self._arrivals = Arrivals(clock)
+        self._arrivals = Arrivals()
         self._started = False
         self._draining = False
 
@@ -188,11 +188,20 @@ class Dispatcher:
         deadline: float,
         result: "asyncio.Future[Answer | Refusal]",
     ) -> None:
-        """Claim and deliver; the caller may be gone by now."""
+        """Claim and deliver; the caller may be gone by now.
+
+        Where the one call can be dialled at once, its slot is taken first and the claim gives the right to dial: one
+        commit less. A process that dies between the two leaves ``unknown`` for what was not sent, as it does between
+        that right and the dial anyway.
+        """
         delivery: Delivery | None = None
+        holds_slot = len(prepared.calls) == 1 and self._take_turn_now(prepared, line, deadline)
         try:
-            [outcome] = await self._acceptance.claim([prepared], caller, Mode.SYNCHRONOUS)
+            [outcome] = await self._acceptance.claim([prepared], caller, Mode.SYNCHRONOUS, dials=holds_slot)
             self._report.key_checked(prepared, outcome)
+            if holds_slot and not (isinstance(outcome, Accepted) and outcome.may_dial):
+                line.slots.release()
+            holds_slot = False
             if not isinstance(outcome, Accepted):
                 result.set_result(outcome)
                 return
@@ -215,6 +224,14 @@ class Dispatcher:
             raise
         finally:
             self._admitted -= 1
+            if holds_slot:
+                line.slots.release()
+
+    def _take_turn_now(self, prepared: Prepared, line: Line, deadline: float) -> bool:
+        submission = prepared.submission
+        return take_turn_now(
+            submission.message_type, submission.expires_at, line, self.clock, self.policy, deadline=deadline
+        )
 
     async def enqueue(self, submissions: Sequence[Submission], caller: Caller) -> list[Answer | Refusal]:
         """See ``Sending.enqueue``."""
@@ -395,8 +412,8 @@ class Dispatcher:
         finally:
             self._queue.finished()
 
-    def _disown(self, notification_ids: Sequence[str]) -> None:
-        self.spawn(self._end_disowned(notification_ids), "disown")
+    def _disown(self, claim: Claim) -> None:
+        self.spawn(self._end_disowned(claim), "disown")
 
     def _insist(self, claims: Sequence[Claim]) -> None:
         self.spawn(self._claim_until_written(claims), "insist")
@@ -405,8 +422,11 @@ class Dispatcher:
         await until_written(lambda: self.journal.claim(claims), "claim", self.events)
         self._queue.wake()
 
-    async def _end_disowned(self, notification_ids: Sequence[str]) -> None:
+    async def _end_disowned(self, claim: Claim) -> None:
+        ids = [claim.notification.id]
+
         async def end() -> None:
-            await end_unsent(await self.journal.take_back(notification_ids), self.journal, self.clock, self.events)
+            taken = await self.journal.take_back(ids, ids if claim.dials else ())
+            await end_unsent(taken, self.journal, self.clock, self.events)
 
         await until_written(end, "disown", self.events)

@@ -182,13 +182,15 @@ class Claim(Struct, frozen=True, kw_only=True):
     """Everything that one acceptance writes, in one transaction: all of it or nothing.
 
     ``due_at`` is set for asynchronous notifications only: they enter the queue without an owner and may be taken from
-    then on. Synchronous ones belong to this process at once. The idempotency key and fingerprint are the
+    then on. Synchronous ones belong to this process at once; with ``dials`` the one call of such a claim is written as
+    ``dialling`` already, because it is dialled as soon as the claim stands. The idempotency key and fingerprint are the
     notification's own; ``key_window_ms`` is how long the key holds.
     """
 
     notification: Notification
     calls: tuple[PlannedCall, ...]
     due_at: int | None = None
+    dials: bool = False
     key_window_ms: int = 0
     quota: Quota | None = None
     cap: Cap | None = None
@@ -196,10 +198,14 @@ class Claim(Struct, frozen=True, kw_only=True):
 
 
 class Claimed(Struct, frozen=True):
-    """The claim stands. ``capped`` entries were left out of every call (a call left empty was not written)."""
+    """The claim stands. ``capped`` entries were left out of every call (a call left empty was not written).
+
+    ``may_dial`` is the right to dial the one call of a claim that asked for it: ``start_dialling`` is not needed.
+    """
 
     stored: Stored
     fence: int
+    may_dial: bool = False
 
 
 class KeyTaken(Struct, frozen=True):
@@ -393,10 +399,15 @@ class Journal(Protocol):
         nothing may be sent."""
         ...
 
-    async def take_back(self, notification_ids: Sequence[str]) -> list[Taken]:
+    async def take_back(self, notification_ids: Sequence[str], undialled: Sequence[str] = ()) -> list[Taken]:
         """After a claim whose commit was ambiguous: of these, take those that are there, have no call that was ever
         dialled, and belong to this process or to nobody. Each comes under a new fence. The others are not there, or
-        somebody else took them from the queue; :meth:`find` tells which."""
+        somebody else took them from the queue; :meth:`find` tells which.
+
+        Args:
+            undialled: those whose claim came with the right to dial, which this process has not used: their call is
+                ``claimed`` again.
+        """
         ...
 
     async def requeue(self, notification_id: str, fence: int, due_at: int) -> bool:

@@ -56,8 +56,7 @@ class Slots:
         Returns:
             Whether a slot was taken; the taker must :meth:`release` it.
         """
-        if not self._waiters and self._fits(priority):
-            self.in_use += 1
+        if self.try_acquire(priority):
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sequence += 1
@@ -70,6 +69,13 @@ class Slots:
         self._waiters.remove(waiter)
         heapq.heapify(self._waiters)
         return False
+
+    def try_acquire(self, priority: Priority) -> bool:
+        """Take a slot if one is free and nobody waits; whether it was taken."""
+        if self._waiters or not self._fits(priority):
+            return False
+        self.in_use += 1
+        return True
 
     def release(self) -> None:
         """Give a slot back."""

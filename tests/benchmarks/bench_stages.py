@@ -214,7 +214,7 @@ def edge_stage(relay: Relay, client: ClientKey) -> Callable[[], Any]:
 
 
 async def journal_stages(stages: Stages, dispatcher: Dispatcher, prepared: Any, caller: Caller) -> None:
-    """Claim, dial, record: three writes, each durable before the next."""
+    """Claim with the right to dial, then record: two writes, each durable before what follows."""
     keys = count()
     claimed: list[Accepted] = []
 
@@ -224,18 +224,10 @@ async def journal_stages(stages: Stages, dispatcher: Dispatcher, prepared: Any, 
         claimed.append(await claim_one(dispatcher, request, caller))
 
     await stages.together("journal: fingerprint, claim", claim)
-    dialled: list[Accepted] = []
-
-    async def dial() -> None:
-        accepted = claimed.pop()
-        assert await dispatcher.journal.start_dialling(reference_of(accepted))
-        dialled.append(accepted)
-
-    await stages.together("journal: leave to dial", dial)
     outcomes = make_outcomes()
 
     async def record() -> None:
-        accepted = dialled.pop()
+        accepted = claimed.pop()
         await dispatcher.journal.record(reference_of(accepted), outcomes, completion=finish(accepted.stored)[1])
 
     await stages.together("journal: outcome and end", record)
@@ -243,8 +235,9 @@ async def journal_stages(stages: Stages, dispatcher: Dispatcher, prepared: Any, 
 
 async def claim_one(dispatcher: Dispatcher, prepared: Any, caller: Caller) -> Accepted:
     """Claim what nobody has claimed before."""
-    [accepted] = await dispatcher._acceptance.claim([prepared], caller, Mode.SYNCHRONOUS)
+    [accepted] = await dispatcher._acceptance.claim([prepared], caller, Mode.SYNCHRONOUS, dials=True)
     assert isinstance(accepted, Accepted)
+    assert accepted.may_dial
     return accepted
 
 

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from relay.domain.codes import Code, NotificationStatus, ResolvedBy, Route
+from relay.domain.codes import Code, MessageType, NotificationStatus, ResolvedBy, Route
 from relay.domain.notification import CallState, Outcome, PlannedCall, UpstreamRecord, view_recipients
 from relay.sending.ports import (
     CallRef,
+    Cap,
     Claimed,
     Deduplication,
     Duplicate,
@@ -252,6 +253,39 @@ async def test_a_dial_is_authorised_once(journal: Journal) -> None:
     assert stored is not None
     assert stored.calls[0].state is CallState.DIALLING
     assert stored.calls[0].dialled
+
+
+async def test_a_claim_may_give_the_right_to_dial_once(journal: Journal) -> None:
+    claim = make_claim(claim={"dials": True})
+    accepted = await accept(journal, claim)
+    ref = first_call(accepted)
+
+    assert accepted.may_dial
+    assert [(call.state, call.dialled) for call in accepted.stored.calls] == [(CallState.DIALLING, True)]
+    assert await journal.find(ref.notification_id) == accepted.stored
+    assert not await journal.start_dialling(ref)
+    assert await journal.record(ref, [SENT], completion=completion()) is RecordResult.RECORDED
+
+
+async def test_a_claim_that_is_repeated_gives_the_right_to_dial_again_while_nobody_has_touched_it(
+    journal: Journal,
+) -> None:
+    claim = make_claim(claim={"dials": True})
+    await accept(journal, claim)
+
+    assert (await accept(journal, claim)).may_dial
+    await journal.record(first_call(await accept(journal, claim)), [NOT_SENT], completion=completion())
+    assert not (await accept(journal, claim)).may_dial
+
+
+async def test_of_a_claim_that_may_dial_only_what_is_not_capped_is_dialling(journal: Journal) -> None:
+    first = Cap(MessageType.TRANSACTIONAL, 1, 60_000, {0: b"a"})
+    await accept(journal, make_claim(claim={"cap": first}))
+
+    both = Cap(MessageType.TRANSACTIONAL, 1, 60_000, {0: b"a", 1: b"b"})
+    accepted = await accept(journal, make_claim("2348012345678", "2348012345679", claim={"cap": both, "dials": True}))
+
+    assert [(call.recipients, call.state) for call in accepted.stored.calls] == [((1,), CallState.DIALLING)]
 
 
 async def test_no_dial_is_authorised_under_another_fence_or_for_nothing(journal: Journal) -> None:

@@ -223,6 +223,34 @@ async def test_taking_back_gives_what_is_there_and_was_never_dialled(journal: Jo
     assert await journal.start_dialling(first_call(taken[1]))
 
 
+async def test_taking_back_withdraws_the_right_to_dial_that_nobody_used(journal: Journal) -> None:
+    unused, other = make_claim(claim={"dials": True}), make_claim(claim={"dials": True})
+    for claim in (unused, other):
+        assert (await accept(journal, claim)).may_dial
+
+    asked = [claim.notification.id for claim in (unused, other)]
+    [taken] = await journal.take_back(asked, [unused.notification.id])
+
+    assert taken.stored.notification.id == unused.notification.id
+    assert taken.fence == 2
+    assert [(call.state, call.dialled) for call in taken.stored.calls] == [(CallState.CLAIMED, False)]
+    assert await journal.start_dialling(first_call(taken))
+    assert (await found(journal, other)).calls[0].dialled
+
+
+async def test_taking_back_withdraws_no_right_that_somebody_else_took_over(store: Store) -> None:
+    earlier = await store.open()
+    claim = make_claim(claim={"dials": True})
+    await accept(earlier, claim)
+    await earlier.close()
+    heir = await store.open()
+    [inherited] = await heir.take_from_dead(10)
+    asked = [claim.notification.id]
+
+    assert inherited.fence == 2
+    assert await heir.take_back(asked, asked) == []
+
+
 async def test_taking_back_leaves_what_somebody_else_took(shared_store: Store) -> None:
     one, other = await shared_store.open(), await shared_store.open()
     queued, claimed = make_queued(), make_claim()

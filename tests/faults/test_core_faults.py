@@ -1,7 +1,7 @@
 """A journal that fails at the worst moment, a bug of ours, a stop in the middle: nothing lost, doubled or untrue."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ from support_upstream import Upstream, http_answer, processed, running_upstream
 
 AWAY = JournalUnavailable("unreachable")
 DOUBT = JournalUnavailable("unreachable", ambiguous=True)
+
+ONE = ("2348031234567",)
+"""One call, which is dialled by the right that its claim gives."""
+TWO = ("2348031234567", "2348031234568")
+"""Two calls of one recipient each: each of them asks for the right to dial."""
 
 
 @pytest.fixture
@@ -129,18 +134,22 @@ async def test_a_journal_that_cannot_say_whether_to_dial_only_delays_the_queue(
         assert upstream.count() == {"2348031234567": 1}
 
 
-async def test_a_journal_that_says_yes_after_the_deadline_dials_nothing(tmp_path: Path, upstream: Upstream) -> None:
-    async with running_core(tmp_path, upstream) as core:
+@pytest.mark.parametrize(("method", "numbers"), [("claim", ONE), ("start_dialling", TWO)])
+async def test_a_journal_that_says_yes_after_the_deadline_dials_nothing(
+    tmp_path: Path, upstream: Upstream, method: str, numbers: Sequence[str]
+) -> None:
+    async with running_core(tmp_path, upstream, RELAY_SMSCLONE_MAX_RECIPIENTS_PER_CALL="1") as core:
 
-        async def slow(real: Any, reference: Any) -> Any:
+        async def slow(real: Any, *asked: Any) -> Any:
             await asyncio.sleep(0.6)
-            return await real(reference)
+            return await real(*asked)
 
-        core.journal.hooks["start_dialling"] = slow
-        answer = await core.dispatcher.send(submission(), core.caller(), 0.3)
+        core.journal.hooks[method] = slow
+        answer = await core.dispatcher.send(submission(*numbers), core.caller(), 0.3)
 
-        assert codes(answer.stored) == ["deadline"]
+        assert codes(answer.stored) == ["deadline"] * len(numbers)
         assert upstream.sends == []
+        assert core.dispatcher.health().in_flight == 0
 
 
 @pytest.mark.parametrize("method", ["take", "take_expired"])
@@ -152,18 +161,45 @@ async def test_the_queue_survives_a_row_that_cannot_be_read(tmp_path: Path, upst
         assert codes(await core.wait_completed(answer.stored.notification.id)) == ["sent"]
 
 
-@pytest.mark.parametrize("method", ["start_dialling", "record"])
+@pytest.mark.parametrize(
+    ("method", "numbers", "left", "calls"),
+    [
+        ("record", ONE, ["interrupted"], 1),
+        ("record", TWO, ["interrupted", "sent"], 2),
+        ("start_dialling", TWO, ["interrupted_before_dial", "sent"], 1),
+    ],
+)
 async def test_a_bug_of_ours_leaves_no_slot_taken_and_no_call_open(
-    tmp_path: Path, upstream: Upstream, method: str
+    tmp_path: Path, upstream: Upstream, method: str, numbers: Sequence[str], left: list[str], calls: int
 ) -> None:
-    async with running_core(tmp_path, upstream) as core:
+    async with running_core(tmp_path, upstream, RELAY_SMSCLONE_MAX_RECIPIENTS_PER_CALL="1") as core:
         core.fail_once(method, ValueError("a bug"))
-        answer = await core.dispatcher.send(submission(), core.caller())
+        answer = await core.dispatcher.send(submission(*numbers), core.caller())
         await core.wait_completed(answer.stored.notification.id)
 
         assert core.dispatcher.health().in_flight == 0
-        assert codes(answer.stored) == ["interrupted" if method == "record" else "interrupted_before_dial"]
-        assert len(upstream.sends) == (1 if method == "record" else 0)
+        assert sorted(codes(answer.stored)) == left
+        assert len(upstream.sends) == calls
+
+
+async def test_a_bug_before_the_claim_stands_leaves_no_slot_taken(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        core.fail_once("claim", ValueError("a bug"))
+        with pytest.raises(ValueError, match="a bug"):
+            await core.dispatcher.send(submission(), core.caller())
+
+        assert core.dispatcher.health().in_flight == 0
+        assert upstream.sends == []
+
+
+async def test_a_key_that_is_taken_leaves_no_slot_taken(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        await core.dispatcher.send(submission(idempotency_key="order-1204"), core.caller())
+        answer = await core.dispatcher.send(submission(idempotency_key="order-1204"), core.caller())
+
+        assert answer.replayed
+        assert core.dispatcher.health().in_flight == 0
+        assert upstream.count() == {"2348031234567": 1}
 
 
 async def test_pause_holds_what_is_in_delivery(tmp_path: Path, upstream: Upstream) -> None:

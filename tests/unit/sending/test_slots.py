@@ -18,6 +18,14 @@ async def test_a_free_slot_is_taken_without_waiting() -> None:
     assert slots.in_use == 1
 
 
+async def test_a_slot_that_is_taken_only_if_it_is_free_is_never_waited_for() -> None:
+    slots = Slots(limit=1, reserved=0)
+
+    assert slots.try_acquire(Priority.WAITING)
+    assert not slots.try_acquire(Priority.URGENT)
+    assert (slots.in_use, slots.waiting) == (1, 0)
+
+
 async def test_nobody_gets_a_slot_above_the_limit() -> None:
     slots = Slots(limit=1, reserved=0)
     await slots.acquire(Priority.WAITING, timeout_seconds=None)
