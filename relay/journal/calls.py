@@ -11,10 +11,10 @@ from sqlalchemy import Boolean, bindparam, exists, func, literal_column, or_, se
 
 from relay.domain.codes import Code, ResolvedBy, Status
 from relay.domain.notification import Call, CallState, Mode, Outcome, PlannedCall, Stored, may_have_left
-from relay.journal.claims import insert_call_step, plan_call
 from relay.journal.control import audit_step
 from relay.journal.encoding import DONE, Kept, encode_outcomes
 from relay.journal.ending import OneCall, end, end_one_calls, settle
+from relay.journal.planning import insert_call_step, plan_call
 from relay.journal.reading import load
 from relay.journal.schema import calls, notifications, word
 from relay.journal.statements import Statement, Work

@@ -5,7 +5,7 @@ processes never wait for each other. A claim whose notification is already there
 was in doubt: it stands.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,19 +13,18 @@ from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.domain.notification import (
-    Call,
     CallState,
     Notification,
-    PlannedCall,
     Stored,
     overall_status,
     view_recipients,
 )
 from relay.journal.encoding import OWNED, QUEUED, Kept, encode_facts, encode_indexes
 from relay.journal.limits import Identity, Passed, Verdict, apply_limits, record_sends
+from relay.journal.planning import insert_call_step, plan_call, plan_without
 from relay.journal.reading import HOLDER, load
-from relay.journal.schema import calls, deduplications, notifications, word
-from relay.journal.statements import Rows, Statement, Step, Work, every_column, insert_all
+from relay.journal.schema import deduplications, notifications, word
+from relay.journal.statements import Statement, Step, Work, every_column, insert_all
 from relay.sending.ports import Claim, Claimed, ClaimResult, Duplicate, JournalUnavailable, KeyTaken
 
 FIRST_FENCE = 1
@@ -34,7 +33,6 @@ _MOST_ROUNDS = 8
 
 _n, _d = notifications.c, deduplications.c
 _INSERT_NOTIFICATION = insert_all(notifications)
-_INSERT_CALL = Statement(calls.insert().values(every_column(calls)), rows=Rows(calls))
 
 
 def _register(insert: Callable[[Table], Any]) -> ClauseElement:
@@ -193,45 +191,6 @@ def _build_stored(claim: Claim, capped: Sequence[int]) -> Stored:
         capped=tuple(capped),
         owned=claim.due_at is None,
     )
-
-
-def plan_without(calls: Iterable[PlannedCall], capped: Sequence[int]) -> list[PlannedCall]:
-    """The calls without some entries; one that is left empty is not made."""
-    kept = [
-        PlannedCall(
-            route=call.route,
-            recipients=tuple(index for index in call.recipients if index not in capped),
-            level=call.level,
-        )
-        for call in calls
-    ]
-    return [call for call in kept if call.recipients]
-
-
-def plan_call(planned: PlannedCall, ordinal: int, *, dials: bool = False) -> Call:
-    """A planned call as it stands at first; ``dials`` where whoever writes it dials it next."""
-    return Call(
-        ordinal=ordinal,
-        route=planned.route,
-        recipients=planned.recipients,
-        state=CallState.DIALLING if dials else CallState.CLAIMED,
-        level=planned.level,
-        dialled=dials,
-    )
-
-
-def insert_call_step(notification_id: str, call: Call) -> Step:
-    """What writes a new call."""
-    return _INSERT_CALL, {
-        "notification_id": notification_id,
-        "ordinal": call.ordinal,
-        "state": call.state.value,
-        "route": call.route.value,
-        "level": call.level,
-        "dialled": call.dialled,
-        "recipients": encode_indexes(call.recipients),
-        "outcomes": None,
-    }
 
 
 def _standing_steps(claim: Claim, stored: Stored) -> list[Step]:
