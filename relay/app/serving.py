@@ -84,6 +84,7 @@ async def start_relay(
     relay = Relay(settings, log_stream)
     if owns_process:
         relay.log.take_over()
+        relay.log.gather(asyncio.get_running_loop())
     await relay.open()
     listen = settings.listen
     servers = [_make_server(relay.application, listen.host, listen.port)]

@@ -8,6 +8,7 @@ Source: SPEC section 4; domain.md section 6.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from unicodedata import normalize
 
@@ -20,6 +21,10 @@ from relay.domain.folding import fold
 from relay.domain.notification import Hit
 from relay.domain.readings import BREAK, Word, list_readings, split_entry
 from relay.domain.word_entries import Action, Field, WordEntry, WordListError, parse_word_list
+
+_SENDERS_KEPT = 1024
+_LONGEST_KEPT = 32
+"""Characters of a sender whose finds are kept; an honest one has eleven."""
 
 __all__ = ["Found", "WordEntry", "WordListError", "WordMatcher", "parse_word_list"]
 
@@ -71,6 +76,7 @@ class WordMatcher:
                 forms[pattern] = (*forms.get(pattern, ()), form)
         self._forms = tuple(forms.values())
         self._automaton = AhoCorasick((f" {pattern} " for pattern in forms), store_patterns=False)
+        self._find_again = lru_cache(maxsize=_SENDERS_KEPT)(self._find)
 
     @property
     def categories(self) -> frozenset[str]:
@@ -91,6 +97,13 @@ class WordMatcher:
         Returns:
             One for each place of each entry, by position; all of them where entries overlap.
         """
+        # A client has few senders and sends from them all day; texts differ, and are kept nowhere.
+        again = field == "sender" and len(text) <= _LONGEST_KEPT
+        return list((self._find_again if again else self._find)(text, field, message_type, exceptions))
+
+    def _find(
+        self, text: str, field: Field, message_type: MessageType, exceptions: frozenset[str]
+    ) -> tuple[Found, ...]:
         excepted = {exception.casefold() for exception in exceptions}
         folded = fold(text)
         finds: list[_Find] = []
@@ -106,9 +119,9 @@ class WordMatcher:
         finds = [find for find in finds if find.is_plain or not self._repeats(find, finds)]
         places = sorted({(find.start, find.end, find.entry) for find in finds})
         spans = folded.locate([(start, end) for start, end, _ in places])
-        return [
+        return tuple(
             self._report(index, start, end, field) for (_, _, index), (start, end) in zip(places, spans, strict=True)
-        ]
+        )
 
     def _search(self, readings: list[Word], field: Field, message_type: MessageType) -> Iterator[tuple[_Find, _Form]]:
         words = f" {' '.join([text for text, _, _ in readings])} "

@@ -5,11 +5,14 @@ goes through one handler, which takes out what must not be there and drops every
 line for a request holds its whole address.
 """
 
+import asyncio
+import atexit
 import logging
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -72,6 +75,9 @@ class Log:
     def __init__(self, level: str, stream: BinaryIO | None = None, secrets: Iterable[Secret] = ()) -> None:
         self._stream = stream if stream is not None else sys.stdout.buffer
         self._lock = threading.Lock()
+        self._waiting: list[bytes] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
         self.redactor = Redactor(secrets)
         self.logger: Logger = structlog.wrap_logger(
             self,
@@ -82,13 +88,29 @@ class Log:
     def write(self, line: bytes) -> None:
         """Write one line. A log that cannot be written must not stop a send."""
         with self._lock:
-            try:
-                self._stream.write(line + b"\n")
-                self._stream.flush()
-            except (OSError, ValueError):
+            self._waiting.append(line)
+            if len(self._waiting) > 1:  # they are on their way already
                 return
+        if self._loop is not None and threading.get_ident() == self._loop_thread:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon(self.flush)
+                return
+        self.flush()
 
     debug = info = warning = error = write
+
+    def gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From now on write the lines of one turn of this thread's loop together: a system call for all of them."""
+        self._loop, self._loop_thread = loop, threading.get_ident()
+        atexit.register(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._lock:
+            lines, self._waiting = self._waiting, []
+            with suppress(OSError, ValueError):
+                self._stream.write(b"".join([line + b"\n" for line in lines]))
+                self._stream.flush()
 
     def take_over(self) -> Callable[[], None]:
         """Send what libraries, warnings and the interpreter say through this log, and nothing of it anywhere else.

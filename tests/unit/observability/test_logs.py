@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import logging
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import BinaryIO, cast
 from urllib.parse import quote
 
 import httpx
@@ -277,3 +279,55 @@ def test_everything_is_as_it_was_when_the_log_is_put_back(lines: Lines) -> None:
     Log("info", lines).take_over()()
 
     assert (root.handlers[:], root.level, sys.excepthook, threading.excepthook, sys.unraisablehook) == before
+
+
+class Writes:
+    """A stream that keeps what each write was."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def write(self, piece: bytes) -> int:
+        self.pieces.append(piece)
+        return len(piece)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+
+async def test_the_lines_of_one_turn_of_the_loop_are_written_together_and_in_order() -> None:
+    stream = Writes()
+    log = Log("info", cast("BinaryIO", stream))
+    log.gather(asyncio.get_running_loop())
+
+    for count in range(3):
+        log.logger.info("call.finished", count=count)
+    assert stream.pieces == []
+    await asyncio.sleep(0)
+
+    [piece] = stream.pieces
+    assert [json.loads(line)["count"] for line in piece.splitlines()] == [0, 1, 2]
+
+
+async def test_a_line_of_another_thread_waits_for_no_turn_of_the_loop() -> None:
+    stream = Writes()
+    log = Log("info", cast("BinaryIO", stream))
+    log.gather(asyncio.get_running_loop())
+
+    thread = threading.Thread(target=log.logger.info, args=("call.finished",))
+    thread.start()
+    thread.join()
+
+    assert len(stream.pieces) == 1
+
+
+def test_what_is_said_after_the_loop_is_written_at_once() -> None:
+    stream = Writes()
+    log = Log("info", cast("BinaryIO", stream))
+    loop = asyncio.new_event_loop()
+    log.gather(loop)
+    loop.close()
+
+    log.logger.info("call.finished")
+
+    assert len(stream.pieces) == 1
