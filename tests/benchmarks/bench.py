@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -204,6 +205,7 @@ def run_rows(stack: ExitStack, directory: Path, upstream: str, count: int) -> It
     auth = [f"Authorization: Bearer {client.key}"]
     yield from run_in_turn(directory, client, upstream, count)
     with relay(directory / "flooded", client, upstream) as (port, pid):
+        yield from beside_slow_clients(port, pid, auth)
         capacity = measure("warm-up", port, pid, bodies(4_000, 0), headers=auth).per_second
         yield overload(port, pid, auth, capacity)
     with relay(directory / "batches", client, upstream, toml=KEEPALIVE) as (port, pid):
@@ -288,6 +290,37 @@ def soak(directory: Path, upstream: str, count: int) -> None:
                 f"{row.per_second:.0f}/s",
                 flush=True,
             )
+
+
+def beside_slow_clients(port: int, pid: int, auth: list[str]) -> Iterator[Row]:
+    """A steady rate, alone and beside a thousand clients that begin a request and do not go on, in turns."""
+    turns = 3
+    alone, beside = [], []
+    measure("warm-up", port, pid, bodies(1_000, 7_000_000), headers=auth)
+    for turn in range(turns):
+        begin = 7_100_000 + turn * 2 * STEADY
+        alone.append(measure("", port, pid, bodies(STEADY, begin), headers=auth, rate=200))
+        with slow_clients(port, auth, 1_000):
+            beside.append(measure("", port, pid, bodies(STEADY, begin + STEADY), headers=auth, rate=200))
+    yield join("(b) relay, fresh, at 200/s, alone", alone)
+    yield join("(b) the same beside 1,000 slow clients", beside)
+
+
+@contextmanager
+def slow_clients(port: int, auth: list[str], count: int) -> Iterator[None]:
+    """Connections that stand still: half of them inside the head of a request, half inside its body."""
+    heads = [
+        b"POST /v1/notifications HTTP/1.1\r\nHost: rel",
+        "\r\n".join(
+            ["POST /v1/notifications HTTP/1.1", "Host: relay", *auth, "Content-Type: application/json"]
+        ).encode()
+        + b"\r\nContent-Length: 100\r\n\r\n{",
+    ]
+    with ExitStack() as stack:
+        for place in range(count):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection.sendall(heads[place % 2])
+        yield
 
 
 def overload(port: int, pid: int, auth: list[str], capacity: float) -> Row:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from support_upstream import Upstream, running_upstream
 pytestmark = pytest.mark.slow
 
 LIMIT = 1024 * 1024
+LIMITS = resource.getrlimit(resource.RLIMIT_NOFILE)
 SILENCE_SECONDS = 0.3
 GROWTH_BYTES = 24 * LIMIT
 """What a few bodies at the limit may leave in the allocator's hands; a gigabyte is far above."""
@@ -171,9 +173,13 @@ def test_64_slow_clients_delay_nobody_and_are_closed(scene: Scene) -> None:
         scene.head("Content-Type: application/json", "Content-Length: 100") + b'{"recip',
     ]
     with contextlib.ExitStack() as stack:
-        slow = [stack.enter_context(scene.connect()) for _ in range(400)]
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, LIMITS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4_096, LIMITS[1]), LIMITS[1]))
+        resource.prlimit(scene.relay.process.pid, resource.RLIMIT_NOFILE, (min(4_096, LIMITS[1]), LIMITS[1]))
+        slow = [stack.enter_context(scene.connect()) for _ in range(1_000)]
         for place, connection in enumerate(slow):
             connection.sendall(unfinished[place % 2])
+        scene.relay.wait_ready()  # in the moment in which they come, five hundred requests are an overload like any
         oracle = scene.oracle()
         numbers = [fresh_number() for _ in range(50)]
         with ThreadPoolExecutor(4) as pool:
