@@ -57,8 +57,8 @@ KILLS ?= 200
 chaos: $(VENV)/.dev  ## SIGKILLs at random moments under load, on both stores (KILLS=200)
 	PYTHONPATH=tests $(BIN)/python tests/chaos.py --kills $(KILLS)
 
-faults: $(VENV)/.dev  ## every fault of the catalogue in its long form, as a table (about ten minutes)
-	PYTHONPATH=tests $(BIN)/python tests/fault_table.py
+faults: $(VENV)/.dev  ## every fault of the catalogue in its long form, as a table (KEEP=--keep: for the README)
+	PYTHONPATH=tests $(BIN)/python tests/fault_table.py $(KEEP)
 
 coverage: $(VENV)/.dev  ## every test with branch coverage, processes of their own included: 94 % or it fails
 	rm -f .coverage .coverage.*

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx
 
+from support_oracle import write_verdict
 from support_postgres import PostgresServer, find_server_programs
 from support_relay import ClientKey, RelayProcess, make_client, make_relay
 from support_upstream import Request, Upstream, http_answer, processed, running_upstream
@@ -170,6 +171,7 @@ class Chaos:
                 tally.lost.append(number)
             elif (status == "sent" and number not in ledger) or (status == "not_sent" and number in ledger):
                 tally.wrong.append(number)
+        write_verdict(tally.outcomes, sum(ledger.get(number, 0) for number in states))
         return tally
 
     def _terminal(self, http: httpx.Client, notification_id: str) -> str:

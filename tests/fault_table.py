@@ -1,22 +1,27 @@
 """``make faults``: every fault of the catalogue, run in its long form, as a table; and the table of the README.
 
 python tests/fault_table.py           runs them all
-python tests/fault_table.py --readme  writes the README's table, without running anything
+python tests/fault_table.py --keep    does, keeps the results, and writes them into the README
+python tests/fault_table.py --readme  writes the README's table from the results that were kept last
 """
 
 import argparse
+import json
 import os
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import pytest
 
 TESTS = Path(__file__).parent
 README = TESTS.parent / "README.md"
+RESULTS = TESTS / "faults/results.json"
 LONG_FORM = {
     "RELAY_TEST_KEYS": "1000",
     "RELAY_TEST_RACERS": "20",
@@ -57,41 +62,90 @@ class Watch:
             self.bad.setdefault(name, []).append("skipped" if report.skipped else str(report.longrepr))
 
 
-def run() -> int:
-    """Run the catalogue and print the table; 0 where all of it holds."""
+class Judged(NamedTuple):
+    """What the oracle saw in a fault's tests: recipients by what was told of them, and sends that arrived."""
+
+    told: Counter[str]
+    arrived: int
+
+
+def read_verdicts(path: Path) -> dict[str, Judged]:
+    """What was judged, by test."""
+    judged: dict[str, Judged] = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        verdict = json.loads(line)
+        test = verdict["test"].removeprefix("tests/")
+        before = judged.get(test, Judged(Counter(), 0))
+        judged[test] = Judged(before.told + Counter(verdict["told"]), before.arrived + verdict["arrived"])
+    return judged
+
+
+def run(*, keep: bool) -> int:
+    """Run the catalogue and print the table; 0 where all of it holds. ``keep`` the results for the README."""
     faults = read_catalogue()
     watch = Watch()
     os.environ.update({name: value for name, value in LONG_FORM.items() if name not in os.environ})
     os.chdir(TESTS.parent)
     nodes = [f"tests/{test}" for test in named_tests(faults)]
-    pytest.main(["-q", "-q", "--no-header", "--no-summary", "-p", "no:randomly", *nodes], plugins=[watch])
-    print("\n| nr | what happens | what must hold | held | cases | s |\n| --- | --- | --- | --- | --- | --- |")
-    broken, twice, lost, leaked = 0, 0, 0, 0
-    for fault in faults:
-        tests = fault.get("tests", ())
-        bad = [text for test in tests for text in watch.bad.get(test, ())]
-        cases = sum(watch.cases.get(test, 0) for test in tests)
-        seconds = sum(watch.seconds.get(test, 0.0) for test in tests)
-        held = "out of reach" if not tests else "yes" if cases and not bad else "NO"
-        broken += held == "NO"
-        twice += any("I1" in text for text in bad)
-        lost += any("I2" in text or "I3" in text for text in bad)
-        leaked += any("I4" in text for text in bad)
-        print(f"| {fault['number']} | {fault['what']} | {fault.get('then', '-')} | {held} | {cases} | {seconds:.1f} |")
-    beyond = sum(1 for fault in faults if "out_of_reach" in fault)
+    with TemporaryDirectory() as directory:
+        verdicts = Path(directory) / "verdicts"
+        os.environ["RELAY_TEST_VERDICTS"] = str(verdicts)
+        pytest.main(["-q", "-q", "--no-header", "--no-summary", "-p", "no:randomly", *nodes], plugins=[watch])
+        judged = read_verdicts(verdicts)
+    rows = {str(fault["number"]): judge(fault, watch, judged) for fault in faults}
+    results = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "rows": rows}
+    print("\n" + "\n".join(table_lines(faults, results)))
+    bad = [text for fault in faults for test in fault.get("tests", ()) for text in watch.bad.get(test, ())]
+    twice, leaked = (sum(sign in text for text in bad) for sign in ("I1", "I4"))
+    lost = sum("I2" in text or "I3" in text for text in bad)
+    beyond, broken = (sum(row["held"] == held for row in rows.values()) for held in ("out of reach", "NO"))
     sums = f"{twice} sent twice, {lost} lost, {leaked} leaked"
     print(f"\n{len(faults)} rows, {beyond} out of reach, {broken} not held: {sums}")
+    if keep and not broken:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        write_readme()
     return 1 if broken else 0
 
 
+def judge(fault: dict[str, Any], watch: Watch, judged: dict[str, Judged]) -> dict[str, Any]:
+    """One row's results."""
+    tests = fault.get("tests", ())
+    cases = sum(watch.cases.get(test, 0) for test in tests)
+    bad = any(watch.bad.get(test) for test in tests)
+    seen = [judged[test] for test in tests if test in judged]
+    told = sum((one.told for one in seen), Counter[str]())
+    held = "out of reach" if not tests else "yes" if cases and not bad else "NO"
+    seconds = round(sum(watch.seconds.get(test, 0.0) for test in tests), 1)
+    return {
+        "held": held,
+        "cases": cases,
+        "told": dict(sorted(told.items())),
+        "arrived": sum(one.arrived for one in seen),
+        "seconds": seconds,
+    }
+
+
+HEAD = ("nr", "what happens", "what must hold", "held", "cases", "ledger and outcome", "s")
+
+
+def table_lines(faults: Sequence[dict[str, Any]], results: dict[str, Any]) -> list[str]:
+    """The table, in Markdown."""
+    lines = ["| " + " | ".join(HEAD) + " |", "| " + " | ".join("---" for _ in HEAD) + " |"]
+    for fault in faults:
+        row = results["rows"][str(fault["number"])]
+        then = fault.get("then") or "out of reach: " + fault["out_of_reach"]
+        told = ", ".join(f"{count} {status}" for status, count in row["told"].items())
+        ledger = f"{row['arrived']} arrived: {told}" if told else "by its tests" if row["cases"] else "—"
+        cells = (fault["number"], fault["what"], then, row["held"], row["cases"], ledger, row["seconds"])
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
+
+
 def readme_table() -> str:
-    """What the README shows: the catalogue without the names of its tests."""
-    lines = ["| nr | what happens | what holds |", "| --- | --- | --- |"]
-    lines += [
-        f"| {fault['number']} | {fault['what']} | {fault.get('then') or 'out of reach: ' + fault['out_of_reach']} |"
-        for fault in read_catalogue()
-    ]
-    return "\n".join([BEGIN, *lines, END])
+    """What the README shows: the catalogue with the results that were kept last."""
+    results = json.loads(RESULTS.read_text())
+    said = f"Run in their long form on {results['date']}:"
+    return "\n".join([BEGIN, said, "", *table_lines(read_catalogue(), results), END])
 
 
 def write_readme() -> None:
@@ -99,13 +153,14 @@ def write_readme() -> None:
     text = README.read_text()
     before, rest = text.split(BEGIN)
     README.write_text(before + readme_table() + rest.split(END)[1])
-    print(f"written {datetime.now(UTC):%Y-%m-%d}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--readme", action="store_true")
-    if parser.parse_args().readme:
+    parser.add_argument("--keep", action="store_true")
+    options = parser.parse_args()
+    if options.readme:
         write_readme()
         sys.exit(0)
-    sys.exit(run())
+    sys.exit(run(keep=options.keep))

@@ -136,7 +136,7 @@ class StoredJournal(ABC):
         answers: Mapping[int, Outcome],
         resolved_by: ResolvedBy,
         now: int,
-        audit: AuditRow | None = None,
+        audit: AuditRow,
     ) -> Stored | None:
         """See ``Journal.settle``."""
         return await self._write(lambda: calls.settle_by(notification_id, answers, resolved_by, now, audit))

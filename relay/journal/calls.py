@@ -149,7 +149,7 @@ def close_open_calls(kept: Kept, outcome: Outcome, now: int) -> Work[Stored]:
 
 
 def settle_by(
-    notification_id: str, answers: Mapping[int, Outcome], resolved_by: ResolvedBy, now: int, audit: AuditRow | None
+    notification_id: str, answers: Mapping[int, Outcome], resolved_by: ResolvedBy, now: int, audit: AuditRow
 ) -> Work[Stored | None]:
     """Make unknown outcomes definite over every call, with the audit row."""
     kept = (yield from load([notification_id], lock=True)).get(notification_id)
@@ -158,8 +158,7 @@ def settle_by(
     ordinals = [call.ordinal for call in kept.stored.calls]
     if not (yield from settle(kept, ordinals, answers, resolved_by, now)):
         return None
-    if audit is not None:
-        yield [audit_step(audit)]
+    yield [audit_step(audit)]
     return (yield from load([notification_id]))[notification_id].stored
 
 

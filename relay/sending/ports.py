@@ -454,7 +454,7 @@ class Journal(Protocol):
         answers: Mapping[int, Outcome],
         resolved_by: ResolvedBy,
         now: int,
-        audit: AuditRow | None = None,
+        audit: AuditRow,
     ) -> Stored | None:
         """Make unknown outcomes definite (``settle_unknown`` over every call), with the audit row in one transaction.
 

@@ -526,7 +526,9 @@ async def test_settling_what_is_not_unknown_changes_and_keeps_nothing(store: Sto
     row = audit("resolve_sent", claim.notification.id)
 
     assert await journal.settle(claim.notification.id, {0: REJECTED}, ResolvedBy.OPERATOR, NOON, row) is None
-    assert await journal.settle("01900000-0000-7000-8000-ffffffffffff", {0: SENT}, ResolvedBy.OPERATOR, NOON) is None
+    assert (
+        await journal.settle("01900000-0000-7000-8000-ffffffffffff", {0: SENT}, ResolvedBy.OPERATOR, NOON, row) is None
+    )
     assert store.query("SELECT count(*) FROM audit") == [(0,)]
 
 

@@ -49,6 +49,7 @@ class Shell:
         self.file = directory / "customers.csv"
         self.results = directory / "customers.csv.results"
         self._environment = {
+            **COVERED,
             "PATH": "/usr/bin:/bin",
             "PYTHONPATH": str(ROOT),
             "RELAY_CLIENT_URL": relay.base_url,

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from support_oracle import Oracle
 from support_postgres import PostgresServer, find_server_programs
 from support_relay import ClientKey, RelayProcess, make_client, make_relay, running_relay
 from support_upstream import Upstream, running_upstream, send_all
@@ -22,6 +23,7 @@ from support_upstream import Upstream, running_upstream, send_all
 pytestmark = pytest.mark.slow
 
 _numbers = itertools.count(2348050000000)
+TEXT = "Your order is on its way."
 
 
 def fresh_number() -> str:
@@ -29,10 +31,9 @@ def fresh_number() -> str:
 
 
 def send(relay: RelayProcess, client: ClientKey, number: str, **headers: str) -> httpx.Response:
-    body = {"recipients": [number], "message": "Your order is on its way."}
     return httpx.post(
         f"{relay.base_url}/v1/notifications",
-        json=body,
+        json={"recipients": [number], "message": TEXT},
         headers=client.headers | headers,
         trust_env=False,
         timeout=60,
@@ -75,7 +76,8 @@ def test_sigterm_lets_what_is_out_finish_and_answers_its_caller(
         wait_until(lambda: upstream.count().get(number))
         relay.process.terminate()
         wait_until(lambda: httpx.get(f"{relay.base_url}/readyz", trust_env=False).status_code == 503)
-        refused = send(relay, client, fresh_number())
+        late = fresh_number()
+        refused = send(relay, client, late)
         upstream.gate.set()
         answer = waiting.result()
 
@@ -83,6 +85,13 @@ def test_sigterm_lets_what_is_out_finish_and_answers_its_caller(
     assert answer.json()["status"] == "sent"
     assert relay.process.wait(30) == 0
     assert '"event":"process.drained","drained":1,"abandoned":0' in relay.log()
+    relay.start()
+    oracle = Oracle([relay], client, upstream.count, text=TEXT)
+    for told in (refused, answer):
+        oracle.note(told)
+    assert oracle.check() == {number: ["sent"]}
+    assert late not in upstream.count()
+    relay.stop()
 
 
 def test_a_client_that_hangs_up_changes_nothing(tmp_path: Path, upstream: Upstream, client: ClientKey) -> None:
@@ -179,7 +188,9 @@ def test_a_new_client_is_taken_up_without_a_restart_and_a_bad_file_keeps_the_old
         relay.config.write_text("[[clients]]\nname = 1\n")
         wait_until(lambda: '"event":"reload.refused"' in relay.log())
 
-        assert send(relay, late, fresh_number()).status_code == 200
+        oracle = Oracle([relay], late, upstream.count, text=TEXT)
+        assert oracle.note(send(relay, late, fresh_number())).status_code == 200
+        oracle.check()
         metrics = httpx.get(f"{relay.base_url}/metrics", trust_env=False).text
         assert "relay_config_reload_success 0.0" in metrics
 
@@ -187,10 +198,11 @@ def test_a_new_client_is_taken_up_without_a_restart_and_a_bad_file_keeps_the_old
 def test_after_a_kill_what_was_out_is_unknown_and_what_was_queued_is_sent(
     tmp_path: Path, upstream: Upstream, client: ClientKey
 ) -> None:
-    relay = make_relay(tmp_path, client, upstream=upstream.base_url)
+    one_at_a_time = "[smsclone]\nmax_connections = 1\n"
+    relay = make_relay(tmp_path, client, upstream=upstream.base_url, toml=one_at_a_time)
     relay.start()
     upstream.gate.clear()
-    out, key = fresh_number(), {"Idempotency-Key": "out"}
+    out, behind, key = fresh_number(), fresh_number(), {"Idempotency-Key": "out"}
 
     def send_and_lose() -> None:
         with pytest.raises(httpx.TransportError):
@@ -199,6 +211,7 @@ def test_after_a_kill_what_was_out_is_unknown_and_what_was_queued_is_sent(
     thread = threading.Thread(target=send_and_lose)
     thread.start()
     wait_until(lambda: upstream.count().get(out))
+    queued = send(relay, client, behind, Prefer="respond-async")
     relay.kill()
     thread.join()
     upstream.gate.set()
@@ -207,7 +220,11 @@ def test_after_a_kill_what_was_out_is_unknown_and_what_was_queued_is_sent(
 
     assert again.json()["replayed"] is True
     assert [(r["status"], r["code"]) for r in again.json()["recipients"]] == [("unknown", "interrupted")]
-    assert upstream.count()[out] == 1
+    oracle = Oracle([relay], client, upstream.count, text=TEXT)
+    for told in (queued, again):
+        oracle.note(told)
+    assert oracle.check() == {out: ["unknown"], behind: ["sent"]}
+    assert upstream.count() == {out: 1, behind: 1}
     relay.stop()
 
 
@@ -238,9 +255,7 @@ def test_the_operator_settles_what_nobody_knows(tmp_path: Path, upstream: Upstre
         listed = [item["id"] for item in operator.get("/v1/operator/unknown").json()["items"]]
         resolved = operator.post(f"/v1/operator/unknown/{sent['id']}/resolve", json={"outcome": "sent"}).json()
         other_text = operator.post(f"/v1/operator/unknown/{again['id']}/resend", json={"message": "Another text"})
-        resent = operator.post(
-            f"/v1/operator/unknown/{again['id']}/resend", json={"message": "Your order is on its way."}
-        )
+        resent = operator.post(f"/v1/operator/unknown/{again['id']}/resend", json={"message": TEXT})
 
         assert sent["status"] == again["status"] == "unknown"
         assert set(listed) == {sent["id"], again["id"]}
@@ -298,15 +313,19 @@ def test_racers_with_one_key_on_three_replicas_make_one_call_each(
 
         def race(place: int) -> int:
             number = numbers[place // racers]  # those of one key right after each other, on all replicas in turn
-            body = {"recipients": [number], "message": "Your order is on its way."}
+            body = {"recipients": [number], "message": TEXT}
             headers = {"Idempotency-Key": f"race-{number}"}
             return clients[place % len(clients)].post("/v1/notifications", json=body, headers=headers).status_code
 
+        oracle = Oracle(replicas, client, upstream.count, text=TEXT)
+        for http in clients:
+            http.event_hooks = {"response": [oracle.note]}
         with ThreadPoolExecutor(24) as pool:
             statuses = set(pool.map(race, range(keys * racers)))
 
     assert statuses <= {200, 409}
     assert upstream.count() == dict.fromkeys(numbers, 1)
+    assert oracle.check() == {number: ["sent"] for number in numbers}
 
 
 def test_a_batch_accepted_by_one_replica_is_sent_once_whoever_takes_it(
@@ -344,7 +363,10 @@ def test_a_lost_store_refuses_claims_and_gets_the_outcomes_when_it_is_back(
     assert lost not in upstream.count()
     assert answer.json()["status"] == "sent"
     wait_until(lambda: look(relay, client, answer.json()["id"])["status"] == "sent")
-    assert upstream.count()[number] == 1
+    oracle = Oracle(replicas, client, upstream.count, text=TEXT)
+    for told in (refused, answer):
+        oracle.note(told)
+    assert oracle.check() == {number: ["sent"]}
 
 
 def test_check_config_says_how_many_clients_there_are(tmp_path: Path, upstream: Upstream, client: ClientKey) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from support_oracle import Oracle
 from support_relay import PASSWORD, USERNAME, ClientKey, RelayProcess, make_client, running_relay
 from support_upstream import MESSAGE_ID, Upstream, http_answer, processed, running_upstream, send_all
 
@@ -61,9 +62,13 @@ def _honest_upstream(upstream: Upstream) -> None:
 
 
 @pytest.fixture
-def http(relay: RelayProcess, billing: ClientKey) -> Iterator[httpx.Client]:
+def http(relay: RelayProcess, billing: ClientKey, upstream: Upstream) -> Iterator[httpx.Client]:
+    """What this client sends is judged after the test."""
+    oracle = Oracle([relay], billing, upstream.count, text=TEXT)
     with httpx.Client(base_url=relay.base_url, headers=billing.headers, trust_env=False, timeout=30) as client:
+        client.event_hooks = {"response": [oracle.note]}
         yield client
+    oracle.check()
 
 
 def request(*recipients: str, **fields: Any) -> dict[str, Any]:
@@ -263,18 +268,18 @@ def test_the_same_key_while_the_first_runs_is_409(http: httpx.Client, upstream: 
 def test_another_clients_same_key_is_another_key(
     http: httpx.Client, upstream: Upstream, relay: RelayProcess, orders: ClientKey
 ) -> None:
-    number = fresh_number()
-    key = {"Idempotency-Key": f"key-{number}"}
-    send(http, number, headers=key, message_type="otp")
+    mine, theirs = fresh_number(), fresh_number()
+    key = {"Idempotency-Key": f"key-{mine}"}
+    send(http, mine, headers=key, message_type="otp")
     answer = httpx.post(
         f"{relay.base_url}/v1/notifications",
-        json=request(number, message_type="otp"),
+        json=request(theirs, message_type="otp"),
         headers=orders.headers | key,
         trust_env=False,
     )
 
     assert answer.json()["replayed"] is False
-    assert upstream.count()[number] == 2
+    assert [upstream.count()[number] for number in (mine, theirs)] == [1, 1]
 
 
 def test_a_call_in_which_nothing_was_sent_frees_its_key(http: httpx.Client, upstream: Upstream) -> None:

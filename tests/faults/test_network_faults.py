@@ -21,7 +21,7 @@ from support_upstream import http_answer as whole_answer
 
 pytestmark = pytest.mark.slow
 
-CONNECT_SECONDS = 0.7
+CONNECT_SECONDS = 1.2
 ROOT = Path(__file__).parents[2]
 
 RESOLVER = '''

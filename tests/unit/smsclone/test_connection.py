@@ -1,0 +1,106 @@
+"""A connection that is not there, or that ends while TLS begins, says so; no request is written to it."""
+
+import asyncio
+import select
+import socket
+import ssl
+from typing import Any
+
+import pytest
+
+from relay.smsclone.connection import Connection
+from relay.smsclone.exchange import Cause, Exchange
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: smsclone\r\n\r\n"
+
+
+class Line(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self, near: socket.socket) -> None:
+        super().__init__({"socket": near})
+        self.written = b""
+        self.closing = False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def abort(self) -> None:
+        self.closing = True
+
+
+class NoTls(asyncio.SelectorEventLoop):
+    """A loop whose handshake ends without a transport, as asyncio's does where the connection went meanwhile."""
+
+    async def start_tls(self, *_: Any, **__: Any) -> None:
+        """Give nothing."""
+
+
+async def test_a_connection_that_is_not_there_writes_nothing_and_says_so() -> None:
+    connection = Connection(asyncio.get_running_loop())
+
+    assert not connection.is_open
+    assert not connection.is_quiet()
+    assert await connection.ask(REQUEST, 1e12) == Exchange(wrote=False, cause=Cause.CLOSED)
+    with pytest.raises(ConnectionResetError):
+        await connection.start_tls(ssl.create_default_context(), "smsclone")
+    connection.close()
+
+
+async def test_a_connection_that_is_closing_writes_nothing_and_says_so() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        line, connection = Line(near), Connection(asyncio.get_running_loop())
+        connection.connection_made(line)
+        connection.close()
+
+        assert not connection.is_open
+        assert not connection.is_quiet()
+        assert await connection.ask(REQUEST, 1e12) == Exchange(wrote=False, cause=Cause.CLOSED)
+        with pytest.raises(ConnectionResetError):
+            await connection.start_tls(ssl.create_default_context(), "smsclone")
+        assert line.written == b""
+
+
+async def test_at_the_deadline_nothing_is_written() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        loop = asyncio.get_running_loop()
+        line, connection = Line(near), Connection(loop)
+        connection.connection_made(line)
+
+        assert await connection.ask(REQUEST, loop.time()) == Exchange(wrote=False, cause=Cause.DEADLINE)
+        assert line.written == b""
+
+
+def test_a_handshake_that_ends_without_a_connection_is_a_lost_connection() -> None:
+    near, far = socket.socketpair()
+    loop = NoTls()
+    try:
+        with near, far:
+            connection = Connection(loop)
+            connection.connection_made(Line(near))
+            with pytest.raises(ConnectionResetError):
+                loop.run_until_complete(connection.start_tls(ssl.create_default_context(), "smsclone"))
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("poll", [True, False], ids=["poll", "select"])
+async def test_a_connection_with_bytes_that_nobody_asked_for_is_not_quiet(
+    monkeypatch: pytest.MonkeyPatch, poll: bool
+) -> None:
+    if not poll:
+        monkeypatch.delattr(select, "poll")
+    near, far = socket.socketpair()
+    with near, far:
+        connection = Connection(asyncio.get_running_loop())
+        connection.connection_made(Line(near))
+
+        assert connection.is_quiet()
+        far.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        assert not connection.is_quiet()
+        assert connection.is_open
