@@ -76,6 +76,38 @@ async def test_at_the_deadline_nothing_is_written() -> None:
         assert line.written == b""
 
 
+async def test_a_question_that_is_given_up_cuts_its_connection_and_takes_no_answer() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        loop = asyncio.get_running_loop()
+        line, connection = Line(near), Connection(loop)
+        connection.connection_made(line)
+        asked = asyncio.create_task(connection.ask(REQUEST, loop.time() + 60))
+        await asyncio.sleep(0)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+        assert line.written == REQUEST
+        assert not connection.is_open
+        connection.connection_lost(None)
+
+
+async def test_an_answer_that_came_is_not_changed_by_what_follows_it() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        loop = asyncio.get_running_loop()
+        line, connection = Line(near), Connection(loop)
+        connection.connection_made(line)
+        asked = asyncio.create_task(connection.ask(REQUEST, loop.time() + 60))
+        await asyncio.sleep(0)
+        connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nTG17")
+        connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nTG00")
+        connection.connection_lost(ConnectionResetError())
+
+        assert await asked == Exchange(wrote=True, cause=Cause.ANSWERED, status=200, body=b"TG17")
+
+
 def test_a_handshake_that_ends_without_a_connection_is_a_lost_connection() -> None:
     near, far = socket.socketpair()
     loop = NoTls()

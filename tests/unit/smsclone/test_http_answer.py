@@ -133,3 +133,87 @@ def test_an_answer_to_connect_ends_with_its_head() -> None:
     assert reader.reusable
     reader.feed(b"early")
     assert not reader.reusable
+
+
+# --- the limits, in numbers -------------------------------------------------------------------------------------------
+
+
+def head_of(size: int) -> bytes:
+    """A whole head whose reason, header names and values have this size together."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: " + b"a" * (size - len("OKContent-Length0X")) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(("size", "cause"), [(16_384, Cause.ANSWERED), (16_385, Cause.TOO_LARGE)])
+def test_a_head_may_have_16_kib(size: int, cause: Cause) -> None:
+    end = read(head_of(size)).end
+
+    assert end is not None
+    assert end.cause is cause
+
+
+def test_a_head_that_does_not_end_is_given_up_after_16_kib() -> None:
+    start = b"HTTP/1.1 200 OK\r\nX: "
+    begun = start + b"a" * (16_384 - len(start))
+
+    assert read(begun).end is None
+    assert read(begun, b"a").end == Exchange(wrote=True, cause=Cause.TOO_LARGE)
+
+
+@pytest.mark.parametrize(("size", "cause"), [(65_536, Cause.ANSWERED), (65_537, Cause.TOO_LARGE)])
+def test_a_body_may_have_64_kib(size: int, cause: Cause) -> None:
+    end = read(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"b" * size).end
+
+    assert end is not None
+    assert end.cause is cause
+
+
+@pytest.mark.parametrize(("size", "over"), [(540_672, False), (540_673, True)])
+def test_an_answer_may_take_528_kib_with_the_frames_of_its_chunks(size: int, over: bool) -> None:
+    start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"1;e=" + b"x" * 994 + b"\r\nb\r\n"
+    chunks, rest = divmod(size - len(start), len(chunk))
+    pieces = [start, *[chunk] * chunks, chunk[:rest]]
+
+    assert sum(map(len, pieces)) == size
+    assert read(*pieces).end == (Exchange(wrote=True, cause=Cause.TOO_LARGE) if over else None)
+
+
+@pytest.mark.parametrize(("interim", "cause"), [(8, Cause.ANSWERED), (9, Cause.INTERIM_FLOOD)])
+def test_eight_interim_answers_are_read_over(interim: int, cause: Cause) -> None:
+    end = read(b"HTTP/1.1 103 Early Hints\r\n\r\n" * interim + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").end
+
+    assert end is not None
+    assert end.cause is cause
+
+
+def test_each_interim_answer_may_have_a_head_of_its_own() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nX: " + b"a" * 16_000 + b"\r\n\r\n"
+    end = read(interim, interim, head_of(16_384)).end
+
+    assert end is not None
+    assert end.cause is Cause.ANSWERED
+
+
+@pytest.mark.parametrize(("status", "cause"), [(200, Cause.ANSWERED), (599, Cause.ANSWERED), (101, Cause.MALFORMED)])
+def test_a_final_status_is_200_to_599(status: int, cause: Cause) -> None:
+    end = read(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status).end
+
+    assert end is not None
+    assert end.cause is cause
+
+
+@pytest.mark.parametrize("status", [100, 102, 103, 199])
+def test_an_interim_answer_is_any_from_100_to_199_but_switching(status: int) -> None:
+    reader = read(b"HTTP/1.1 %d X\r\n\r\n" % status)
+    assert (reader.end, reader.reusable) == (None, False)
+
+    reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nTG17")
+    assert reader.end == Exchange(wrote=True, cause=Cause.ANSWERED, status=200, body=b"TG17")
+
+
+def test_the_length_of_an_interim_answer_is_not_that_of_the_answer() -> None:
+    interim = b"HTTP/1.1 103 X\r\nContent-Length: 0\r\n\r\n"
+
+    assert read(interim, b"HTTP/1.1 200 OK\r\n\r\nTG17", ended=True).end == Exchange(
+        wrote=True, cause=Cause.ANSWERED, status=200, body=b"TG17"
+    )

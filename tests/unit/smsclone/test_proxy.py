@@ -35,6 +35,7 @@ def test_what_is_no_http_proxy_is_refused_without_a_word_of_it(url: str) -> None
     ("base_url", "origin", "header"),
     [
         ("https://sms.example/v2", Origin("https", "sms.example", 443), "sms.example"),
+        ("http://sms.example", Origin("http", "sms.example", 80), "sms.example"),
         ("http://sms.example:443", Origin("http", "sms.example", 443), "sms.example:443"),
         ("https://[2001:db8::1]:8443", Origin("https", "2001:db8::1", 8443), "[2001:db8::1]:8443"),
         ("https://b\u00fccher.example", Origin("https", "xn--bcher-kva.example", 443), "xn--bcher-kva.example"),

@@ -51,13 +51,16 @@ def certificates() -> Certificates:
 # --- evidence -------------------------------------------------------------------------------------------------------
 
 
-async def test_the_request_is_these_bytes() -> None:
+@pytest.mark.parametrize(("keepalive_seconds", "says"), [(0.0, b"close"), (0.5, b"keep-alive")])
+async def test_the_request_is_these_bytes(keepalive_seconds: float, says: bytes) -> None:
     with FaultServer(answer()) as server:
-        await ask(make_transport(server.base_url))
+        transport = make_transport(server.base_url, keepalive_seconds=keepalive_seconds)
+        await ask(transport)
+        await transport.aclose()
 
         assert server.ledger == [
             b"GET " + TARGET + b" HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
-            b"User-Agent: relay\r\nConnection: close" % server.port
+            b"User-Agent: relay\r\nConnection: %b" % (server.port, says)
         ]
 
 
@@ -87,6 +90,12 @@ async def test_a_connect_timeout_below_the_deadline_ends_the_dial() -> None:
         exchange = await ask(make_transport(f"http://{host}:{port}", connect_timeout_seconds=0.2), 30.0)
 
     assert exchange == Exchange(wrote=False, cause=Cause.CONNECT_TIMEOUT)
+
+
+async def test_an_address_that_no_route_leads_to_is_unreachable() -> None:
+    exchange = await ask(make_transport("http://255.255.255.255:9"))
+
+    assert exchange == Exchange(wrote=False, cause=Cause.UNREACHABLE)
 
 
 async def test_nothing_is_dialled_after_the_deadline() -> None:
@@ -127,6 +136,15 @@ async def test_each_tls_fault_has_a_cause_of_its_own_and_sends_nothing(
         exchange = await ask(make_transport(server.base_url, tls=certificates.client()))
 
         assert exchange == Exchange(wrote=False, cause=cause)
+        assert server.ledger == []
+
+
+async def test_a_certificate_for_another_address_is_for_another_host(certificates: Certificates) -> None:
+    with FaultServer(answer(), tls=certificates.server("127.0.0.9")) as server:
+        base_url = f"https://127.0.0.1:{server.port}"
+        exchange = await ask(make_transport(base_url, tls=certificates.client()))
+
+        assert exchange == Exchange(wrote=False, cause=Cause.TLS_WRONG_HOST)
         assert server.ledger == []
 
 
@@ -222,13 +240,14 @@ async def test_through_a_tunnel_the_proxy_sees_host_and_port_and_nothing_else(ce
     [
         answer_and_close(http_answer("", status="403 Forbidden")),
         answer_and_close(http_answer("", status="407 Proxy Authentication Required")),
+        answer_and_close(http_answer("", status="300 Multiple Choices")),
         answer_and_close(http_answer("", status="302 Found", headers=("Location: http://elsewhere.invalid/",))),
         answer_and_close(b"no http"),
         answer(b"HTTP/1.1 200 Connection established\r\n\r\nsurplus"),
         receive_and_end,
         receive_and_hang,
     ],
-    ids=["forbidden", "credentials", "redirect", "garbage", "surplus", "end", "hang"],
+    ids=["forbidden", "credentials", "choices", "redirect", "garbage", "surplus", "end", "hang"],
 )
 async def test_a_proxy_that_opens_no_tunnel_leaves_everything_unsent(
     certificates: Certificates, refusal: Script
@@ -241,6 +260,23 @@ async def test_a_proxy_that_opens_no_tunnel_leaves_everything_unsent(
         assert not exchange.wrote
         assert exchange.cause in (Cause.PROXY, Cause.CONNECT_TIMEOUT)
         assert all(head.startswith(b"CONNECT ") for head in proxy.ledger)
+
+
+async def test_a_connection_that_became_no_tunnel_is_closed_at_once(certificates: Certificates) -> None:
+    gone = threading.Event()
+
+    def refuse_and_wait(peer: Peer) -> None:
+        peer.receive()
+        peer.send(http_answer("", status="403 Forbidden"))
+        peer.hang()
+        gone.set()
+
+    with FaultServer(refuse_and_wait) as proxy:
+        way = Secret(f"http://127.0.0.1:{proxy.port}")
+        exchange = await ask(make_transport("https://localhost", tls=certificates.client(), proxy=way))
+
+        assert exchange == Exchange(wrote=False, cause=Cause.PROXY)
+        assert await asyncio.to_thread(gone.wait, 3)
 
 
 async def test_a_certificate_is_checked_inside_the_tunnel_too(certificates: Certificates) -> None:
