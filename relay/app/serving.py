@@ -7,6 +7,7 @@ callers get their answers, the listener closes, the journal says goodbye.
 import asyncio
 import gc
 import signal
+import socket
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -81,18 +82,39 @@ async def start_relay(
     Raises:
         StartError: word lists or journal cannot be used, or nobody can listen there.
     """
+    listen = settings.listen
+    _refuse_if_taken("listen.port", listen.host, listen.port)
+    if listen.metrics_port is not None:
+        _refuse_if_taken("listen.metrics_port", listen.host, listen.metrics_port)
     relay = Relay(settings, log_stream)
     if owns_process:
         relay.log.take_over()
         relay.log.gather(asyncio.get_running_loop())
     await relay.open()
-    listen = settings.listen
     servers = [_make_server(relay.application, listen.host, listen.port)]
     if listen.metrics_port is not None:
         servers.append(_make_server(relay.metrics_application, listen.host, listen.metrics_port))
     tasks = [asyncio.create_task(server.serve(), name="server") for server in servers]
     await asyncio.wait(tasks, timeout=0)
     return RunningRelay(relay, servers, tasks, _watch(relay))
+
+
+def _refuse_if_taken(setting: str, host: str, port: int) -> None:
+    """Refuse a port on which somebody listens: granian shares it (SO_REUSEPORT), and each gets some of the requests.
+
+    Raises:
+        StartError: nobody else can listen there.
+    """
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as failure:
+        raise StartError(
+            f"cannot listen on {host}, port {port} ({failure.strerror}).",
+            f"Stop what listens there, or change listen.host or {setting}.",
+        ) from None
 
 
 def _make_server(application: AsgiApplication, host: str, port: int) -> Server:

@@ -65,8 +65,10 @@ def read_campaign(path: Path, message: str, fields: Mapping[str, Any]) -> Campai
         content = path.read_bytes()
         lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     except (OSError, UnicodeError, csv.Error) as failure:
+        # Not the others' own words: they quote the file.
+        why = failure.strerror if isinstance(failure, OSError) else "no CSV in UTF-8"
         raise CommandError(
-            f"the file cannot be read ({type(failure).__name__}).", "Give a CSV file in UTF-8.", ExitStatus.USAGE
+            f"{path.name} cannot be read: {why}.", "Give a CSV file in UTF-8 with --file.", ExitStatus.USAGE
         ) from None
     lines = [line for line in lines if any(cell.strip() for cell in line)]
     names, column = _read_header(lines[0] if lines else [])

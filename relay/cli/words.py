@@ -13,7 +13,7 @@ from relay.word_lists import add_entry, read_word_lists, remove_entry
 
 words_app = App(name="words", help="The block list: try a text against it, change it.")
 
-LONGEST_SENDER = 11
+_LONGEST_SENDER = 11
 
 ListFile = Annotated[Path | None, Parameter(name="--list", help="A word list; the shipped one if left out.")]
 
@@ -26,7 +26,7 @@ def try_text(text: str, *, type: MessageType = MessageType.TRANSACTIONAL, list: 
     """
     matcher = WordMatcher(_read(list))
     found = matcher.find(text, field="message", message_type=type)
-    if len(text) <= 11:
+    if len(text) <= _LONGEST_SENDER:
         found += matcher.find(text, field="sender", message_type=type)
     for hit in found:
         style = "red" if hit.action == "block" else "yellow"

@@ -121,6 +121,61 @@ def test_what_a_caller_wrote_is_shown_as_it_is(connection: dict[str, str], upstr
     assert upstream.count()["2348030009777"] == 1
 
 
+def test_an_asynchronous_send_is_queued_with_the_options_that_were_given(
+    connection: dict[str, str], upstream: Upstream
+) -> None:
+    words = [
+        "--to",
+        "08030009778",
+        "--message",
+        "Hello",
+        "--sender",
+        "ACME",
+        "--reference",
+        "shell",
+        "--route",
+        "normal",
+    ]
+    told = run("send", *words, "--async", **connection)
+
+    assert (told.returncode, told.stdout.split()[0]) == (0, "queued")
+    while "2348030009778" not in upstream.count():
+        assert upstream.arrived.acquire(timeout=20), "it was never sent"
+    assert upstream.sends[-1].path.endswith("/sendsms")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--message", "Hello"], "nobody to send to"),
+        (["--message", "Hello", "--file", "none.csv", "--to", "08030009779"], "--async"),
+        (["--message", "Hello", "--file", "none.csv", "--async"], "none.csv"),
+    ],
+)
+def test_a_send_to_nobody_is_wrong_usage(connection: dict[str, str], words: list[str], says: str) -> None:
+    told = run("send", *words, **connection)
+
+    assert told.returncode == 2
+    assert says in told.stderr
+    assert len(told.stderr.strip().splitlines()) == 1
+
+
+def test_preview_shows_encoding_segments_route_and_cost(connection: dict[str, str]) -> None:
+    told = run("preview", "--to", "08012345678", "--to", "12", "--message", "Hello", **connection)
+
+    assert told.returncode == 0
+    for shown in (
+        "would be accepted",
+        "gsm-7",
+        "1 segment(s)",
+        "route dnd-fallback",
+        "1 call(s)",
+        "08012345678 → 2348012345678",
+    ):
+        assert shown in told.stdout
+    assert "12 → too_short" in told.stdout
+
+
 def test_preview_sends_nothing_and_names_the_hits(connection: dict[str, str], upstream: Upstream) -> None:
     before = len(upstream.sends)
     told = run("preview", "--to", "08012345678", "--message", "You have W0N", "--type", "promotional", **connection)
@@ -176,8 +231,77 @@ def test_words_are_added_and_removed(tmp_path: Path) -> None:
     assert "at least one" in last.stderr
 
 
-def test_the_openapi_document_is_printed_as_json() -> None:
-    assert json.loads(run("openapi").stdout)["openapi"].startswith("3.1")
+def test_words_are_listed_with_what_they_are_for(tmp_path: Path) -> None:
+    words = tmp_path / "words.toml"
+    run("words", "add", "cash prize", "--list", str(words), "--action", "warn", "--types", "promotional")
+    run("words", "add", "ACME", "--list", str(words), "--fields", "sender")
+    listed = run("words", "list", "--list", str(words))
+    warned = run("words", "test", "Your cash prize", "--list", str(words), "--type", "promotional")
+    as_sender = run("words", "test", "acme", "--list", str(words))
+
+    assert listed.returncode == 0
+    assert [line.split() for line in listed.stdout.splitlines()[1:]] == [
+        ["cash", "prize", "custom", "warn", "message", "promotional"],
+        ["ACME", "custom", "block", "sender", "all"],
+    ]
+    assert (warned.returncode, "warn “cash prize” (custom) in the message, 5 to 15" in warned.stdout) == (0, True)
+    assert (as_sender.returncode, "in the sender" in as_sender.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["list", "--list", "none.toml"], 2, "none.toml: cannot be read"),
+        (["add", "x", "--list", "words.toml", "--action", "shout"], 2, "--action block or warn"),
+        (["add", "x", "--list", "words.toml", "--fields", "footer"], 2, "Nothing was changed"),
+        (["remove", "not there", "--list", "words.toml"], 1, "relay words list"),
+        (["remove", "x", "--list", "none.toml"], 2, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_done_to_a_list_is_one_line(tmp_path: Path, words: list[str], status: int, says: str) -> None:
+    (tmp_path / "words.toml").write_text('[[entry]]\ntext = "lottery"\ncategory = "prize"\naction = "block"\n')
+    told = run("words", *(str(tmp_path / word) if word.endswith(".toml") else word for word in words))
+
+    assert told.returncode == status
+    assert says in told.stderr
+    assert len(told.stderr.strip().splitlines()) == 1
+    assert "lottery" in (tmp_path / "words.toml").read_text()
+
+
+def test_the_openapi_document_is_printed_as_json_or_written(tmp_path: Path) -> None:
+    printed = run("openapi").stdout
+    run("openapi", "--output", str(tmp_path / "openapi.json"))
+
+    assert json.loads(printed)["openapi"].startswith("3.1")
+    assert (tmp_path / "openapi.json").read_text() == printed
+
+
+def test_check_config_tells_of_a_word_list_that_cannot_be_used(tmp_path: Path) -> None:
+    config, words = tmp_path / "relay.toml", tmp_path / "words.toml"
+    config.write_text(f'[prefilter]\nlists = ["{words}"]\n')
+    words.write_text('[[entry]]\ntext = ""\n')
+    told = run("check-config", RELAY_CONFIG=str(config))
+
+    assert told.returncode == 2
+    assert "words.toml" in told.stderr
+
+
+def test_migrate_brings_a_journal_up_to_date_and_may_be_repeated(tmp_path: Path) -> None:
+    journal = f"sqlite:///{tmp_path / 'relay.db'}"
+    told = [run("migrate", RELAY_JOURNAL_URL=journal) for _ in range(2)]
+    nowhere = run("migrate", RELAY_JOURNAL_URL=f"sqlite:///{tmp_path / 'none' / 'relay.db'}")
+
+    assert [(each.returncode, each.stdout.strip()) for each in told] == [(0, "the journal's schema is up to date")] * 2
+    assert nowhere.returncode == 2
+    assert len(nowhere.stderr.strip().splitlines()) == 1
+
+
+def test_serve_says_in_one_line_why_it_cannot_start(tmp_path: Path, relay: RelayProcess) -> None:
+    environment = {**relay.environment, "RELAY_JOURNAL_URL": f"sqlite:///{tmp_path / 'relay.db'}"}
+    taken = run("serve", **environment)
+
+    assert taken.returncode == 2
+    assert str(relay.port) in taken.stderr.splitlines()[-1]
 
 
 def test_serve_without_an_account_names_both_settings() -> None:

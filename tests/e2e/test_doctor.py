@@ -90,6 +90,27 @@ def test_wrong_settings_are_told_with_their_places(doctor: Doctor) -> None:
     assert (set(found), doctor.status) == ({"listen.port", "log.level"}, 2)
 
 
+def test_a_person_gets_a_table_with_a_remedy_for_what_is_not_well(tmp_path: Path) -> None:
+    (tmp_path / "relay.toml").write_text("[listen]\nport = 0.5\n")
+    environment = {**COVERED, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+
+    def look(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "relay", "doctor", *words],
+            env=environment | {"RELAY_CONFIG": str(tmp_path / "relay.toml")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    told = look()
+    assert told.returncode == 2
+    assert told.stdout.split()[:2] == ["fail", "listen.port"]
+    assert "is wrong" in told.stdout
+    impatient = look("--idle", "-1")
+    assert (impatient.returncode, "Give --idle 120." in impatient.stderr) == (2, True)
+
+
 def test_a_missing_account_an_expired_key_and_no_client_are_told(doctor: Doctor, sandbox: running_sandbox) -> None:
     expired = make_client().settings.replace(" }]", ", expires = 2020-01-01 }]")
     found = doctor.look(expired, RELAY_SMSCLONE_BASE_URL=sandbox.base_url, RELAY_SMSCLONE_PASSWORD="")
