@@ -12,6 +12,7 @@ from relay.app.composition import Relay
 from relay.domain.clients import Client
 from relay.domain.codes import MessageType, Source
 from relay.domain.notification import Stored, view_recipients
+from relay.sending.operations import Operator
 from relay.sending.ports import Journal
 from relay.sending.requests import Caller, Submission
 from relay.settings import load_settings
@@ -52,6 +53,21 @@ class Core:
     def dispatcher(self) -> Any:
         """The core itself."""
         return self.relay.dispatcher
+
+    @property
+    def operator(self) -> Operator:
+        """What the operator's requests reach."""
+        dispatcher = self.relay.dispatcher
+        return Operator(
+            cast("Journal", self.journal),
+            self.relay._clock,
+            self.relay.recorder,
+            dispatcher,
+            hash_message=dispatcher.hash_message,
+            look_at_pause=dispatcher.look_at_pause,
+            clients=lambda: self.relay._clients,
+            allow_foreign=False,
+        )
 
     def caller(self, client: Client | None = None) -> Caller:
         """Who asks."""

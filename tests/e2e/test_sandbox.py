@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from support_relay import COVERED
 from support_sandbox import BALANCE, FALLBACK, make_query, running_sandbox
 
 DEADLINE = 10.0
@@ -319,7 +320,7 @@ async def test_two_hundred_callers_at_once_are_all_answered_and_entered_once() -
         assert sorted(entry.message for entry in sandbox.sends()) == sorted(f"message {n}" for n in range(200))
 
 
-ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "COLUMNS": "300"}
+ENVIRONMENT = {**COVERED, "PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "COLUMNS": "300"}
 COMMAND = [sys.executable, "-m", "relay", "sandbox"]
 
 

@@ -1,7 +1,8 @@
 """A journal that fails at the worst moment, a bug of ours, a stop in the middle: nothing lost, doubled or untrue."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 
 from relay.domain.codes import MessageType, ProblemCode
 from relay.domain.errors import Refusal
-from relay.domain.notification import view_recipients
-from relay.sending.ports import JournalUnavailable, ListFilter
+from relay.domain.notification import CallState, view_recipients
+from relay.sending.ports import CallRef, JournalUnavailable, ListFilter
 from relay.sending.requests import Answer
 from support_core import codes, running_core, submission
 from support_upstream import Upstream, http_answer, processed, running_upstream
@@ -30,14 +31,24 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
+def lose_the_answer(*, committed: bool) -> Callable[..., Awaitable[None]]:
+    """A first claim whose commit is in doubt; the journal is away for any more."""
+    first = [True]
+
+    async def hook(real: Any, claims: Any) -> None:
+        if not first:
+            raise AWAY
+        first.clear()
+        if committed:
+            await real(claims)
+        raise DOUBT
+
+    return hook
+
+
 async def test_a_claim_for_later_whose_answer_was_lost_is_sent_once(tmp_path: Path, upstream: Upstream) -> None:
     async with running_core(tmp_path, upstream) as core:
-
-        async def lose_answer(real: Any, claims: Any) -> None:
-            await real(claims)
-            raise DOUBT
-
-        core.journal.hooks["claim"] = lose_answer
+        core.journal.hooks["claim"] = lose_the_answer(committed=True)
         [answer] = await core.dispatcher.enqueue([submission()], core.caller())
         core.journal.hooks.clear()
 
@@ -51,12 +62,7 @@ async def test_a_waiting_callers_claim_whose_answer_was_lost_is_delivered_once(
     tmp_path: Path, upstream: Upstream
 ) -> None:
     async with running_core(tmp_path, upstream) as core:
-
-        async def lose_answer(real: Any, claims: Any) -> None:
-            await real(claims)
-            raise DOUBT
-
-        core.journal.hooks["claim"] = lose_answer
+        core.journal.hooks["claim"] = lose_the_answer(committed=True)
         answer = await core.dispatcher.send(submission(), core.caller())
 
         assert codes(answer.stored) == ["sent"]
@@ -71,6 +77,158 @@ async def test_a_claim_that_was_not_made_is_503_and_sends_nothing(tmp_path: Path
 
         assert refusal.value.code is ProblemCode.JOURNAL_UNAVAILABLE
         assert upstream.sends == []
+
+
+async def test_a_claim_in_doubt_that_quiet_hours_hold_goes_back_to_the_queue(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    now = datetime.now(UTC)
+    start, end = (f"{now + timedelta(hours=hours):%H:%M}" for hours in (-1, 1))
+    config = tmp_path / "relay.toml"
+    config.write_text(f'[quiet_hours.promotional]\nfrom = "{start}"\nto = "{end}"\ntime_zone = "UTC"\n')
+    async with running_core(tmp_path, upstream, RELAY_CONFIG=str(config)) as core:
+        core.journal.hooks["claim"] = lose_the_answer(committed=True)
+        core.fail_once("requeue", AWAY)
+        promotional = submission(message_type=MessageType.PROMOTIONAL)
+        [answer] = await core.dispatcher.enqueue([promotional], core.caller())
+        core.journal.hooks.clear()
+        cancelled = await core.dispatcher.cancel(answer.stored.notification.id, core.client)
+
+        assert not cancelled.owned
+        assert codes(cancelled) == ["cancelled"]
+        assert upstream.sends == []
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_waiting_callers_claim_that_stays_in_doubt_is_503_and_never_sent(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    monkeypatch.setattr("relay.sending.accept.AMBIGUITY_SECONDS", 0.6)
+    once = submission(reference="doubt", idempotency_key="order-1204")
+    async with running_core(tmp_path, upstream) as core:
+        core.journal.hooks["claim"] = lose_the_answer(committed=committed)
+        core.fail_once("take_back", AWAY, times=1_000)
+        with pytest.raises(Refusal) as refusal:
+            await core.dispatcher.send(once, core.caller())
+        left = await core.journal.real.select(ListFilter(client="billing", reference="doubt"))
+        core.journal.hooks.clear()
+
+        assert refusal.value.code is ProblemCode.JOURNAL_UNAVAILABLE
+        assert len(left) == committed
+        for one in left:
+            assert codes(await core.wait_completed(one.notification.id)) == ["interrupted_before_dial"]
+        assert core.dispatcher.health().in_flight == 0
+        assert upstream.sends == []
+        assert codes((await core.dispatcher.send(once, core.caller())).stored) == ["sent"]
+        assert upstream.count() == {"2348031234567": 1}
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_claim_for_later_that_stays_in_doubt_is_accepted_and_sent_once(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    monkeypatch.setattr("relay.sending.accept.AMBIGUITY_SECONDS", 0.3)
+    async with running_core(tmp_path, upstream) as core:
+        core.journal.hooks["claim"] = lose_the_answer(committed=committed)
+        core.fail_once("take_back", AWAY, times=1_000)
+        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
+        core.journal.hooks.clear()
+
+        assert isinstance(answer, Answer)
+        assert codes(await core.wait_completed(answer.stored.notification.id)) == ["sent"]
+        assert upstream.count() == {"2348031234567": 1}
+
+
+async def test_a_claim_in_doubt_that_was_never_made_is_503(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        core.journal.hooks["claim"] = lose_the_answer(committed=False)
+        with pytest.raises(Refusal) as refusal:
+            await core.dispatcher.send(submission(), core.caller())
+
+        assert refusal.value.code is ProblemCode.JOURNAL_UNAVAILABLE
+        assert upstream.sends == []
+
+
+async def test_a_key_that_cannot_be_looked_up_is_503_for_a_request_that_would_be_refused(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        await core.operator.set_paused(True, "ops")
+        core.fail_once("find_by_key", AWAY)
+        for code in (ProblemCode.JOURNAL_UNAVAILABLE, ProblemCode.PAUSED):
+            with pytest.raises(Refusal) as refusal:
+                await core.dispatcher.send(submission(idempotency_key="order-1204"), core.caller())
+            assert refusal.value.code is code
+
+        assert upstream.sends == []
+
+
+async def test_what_cannot_be_looked_up_cancelled_or_settled_is_503(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        operator = core.operator
+        upstream.answer = lambda _: None
+        unknown = (await core.dispatcher.send(submission(), core.caller())).stored.notification.id
+        asked: dict[str, Callable[[], Awaitable[Any]]] = {
+            "find": lambda: core.dispatcher.find(unknown, core.client),
+            "select": lambda: core.dispatcher.select(ListFilter(client="billing", reference="r")),
+            "cancel": lambda: core.dispatcher.cancel(unknown, core.client),
+            "list_unknown": lambda: operator.list_unknown(10, None),
+            "settle": lambda: operator.resolve(unknown, sent=True, recipients=None, actor="ops"),
+            "audit": lambda: operator.resend(unknown, message="Your order is on its way.", caller=core.caller()),
+            "set_paused": lambda: operator.set_paused(True, "ops"),
+            "erase_recipient": lambda: operator.erase_recipient("2348031234567", "ops"),
+        }
+        for method, ask in asked.items():
+            core.fail_once(method, AWAY)
+            with pytest.raises(Refusal) as refusal:
+                await ask()
+            assert refusal.value.code is ProblemCode.JOURNAL_UNAVAILABLE, method
+        core.fail_once("find", AWAY)
+        with pytest.raises(Refusal) as refusal:
+            await operator.resolve(unknown, sent=True, recipients=None, actor="ops")
+
+        assert refusal.value.code is ProblemCode.JOURNAL_UNAVAILABLE
+        core.journal.hooks.clear()
+        assert codes(await core.wait_completed(unknown)) == ["no_answer"]
+        assert len(upstream.sends) == 1
+
+
+async def test_what_somebody_settled_meanwhile_is_not_settled_again(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        upstream.answer = lambda _: None
+        unknown = (await core.dispatcher.send(submission(), core.caller())).stored.notification.id
+
+        async def be_late(real: Any, *arguments: Any) -> Any:
+            core.journal.hooks.clear()
+            await core.operator.resolve(unknown, sent=False, recipients=None, actor="rival")
+            return await real(*arguments)
+
+        core.journal.hooks["settle"] = be_late
+        with pytest.raises(Refusal) as refusal:
+            await core.operator.resolve(unknown, sent=True, recipients=None, actor="ops")
+
+        assert refusal.value.code is ProblemCode.NOT_FOUND
+        assert codes(await core.wait_completed(unknown)) == ["upstream_unreachable"]
+
+
+async def test_nothing_is_sent_again_to_a_number_that_was_erased_or_for_a_client_that_is_gone(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        upstream.answer = lambda _: None
+        first, second = [
+            (await core.dispatcher.send(submission(number), core.caller())).stored.notification.id
+            for number in ("2348031234567", "2348031234568")
+        ]
+        await core.operator.erase_recipient("2348031234567", "ops")
+        core.relay._clients = {}
+        for notification_id, says in ((first, "erased"), (second, "no longer configured")):
+            with pytest.raises(Refusal) as refusal:
+                await core.operator.resend(notification_id, message="Your order is on its way.", caller=core.caller())
+            assert refusal.value.code is ProblemCode.NOT_FOUND
+            assert says in refusal.value.detail
+
+        assert len(upstream.sends) == 2
 
 
 async def test_an_outcome_that_the_journal_does_not_take_is_told_and_written_when_it_is_back(
@@ -132,6 +290,39 @@ async def test_a_journal_that_cannot_say_whether_to_dial_only_delays_the_queue(
 
         assert codes(await core.wait_completed(answer.stored.notification.id)) == ["sent"]
         assert upstream.count() == {"2348031234567": 1}
+
+
+async def test_a_waiting_caller_is_told_that_a_call_was_not_made_where_the_journal_cannot_say_whether_to(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream, RELAY_SMSCLONE_MAX_RECIPIENTS_PER_CALL="1") as core:
+        core.fail_once("start_dialling", AWAY)
+        answer = await core.dispatcher.send(submission(*TWO), core.caller())
+
+        assert sorted(codes(answer.stored)) == ["interrupted_before_dial", "sent"]
+        assert len(upstream.sends) == 1
+
+
+async def test_a_call_to_which_the_right_is_refused_is_not_dialled_and_the_journals_word_is_told(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        asked = asyncio.Event()
+
+        async def be_overtaken(real: Any, ref: CallRef) -> Any:
+            await core.journal.real.take_back([ref.notification_id])  # under a new fence, as another process would
+            asked.set()
+            return await real(ref)
+
+        core.journal.hooks["start_dialling"] = be_overtaken
+        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
+        await asked.wait()
+        await core.relay.drain()
+
+        stored = await core.journal.real.find(answer.stored.notification.id)
+        assert stored is not None
+        assert stored.calls[0].state is CallState.CLAIMED
+        assert upstream.sends == []
 
 
 @pytest.mark.parametrize(("method", "numbers"), [("claim", ONE), ("start_dialling", TWO)])
