@@ -20,7 +20,7 @@ USERNAME = "demo"
 PASSWORD = "canary-password-7Q"
 START_SECONDS = 60.0
 COVERED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-"""What a process of its own needs, to be measured by ``make coverage``."""
+"""What a process of its own needs, to be measured by ``make test COVERAGE=1``."""
 
 
 def free_port() -> int:
