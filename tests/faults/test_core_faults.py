@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from relay.domain.codes import MessageType, ProblemCode
+from relay.domain.codes import Code, MessageType, ProblemCode
 from relay.domain.errors import Refusal
-from relay.domain.notification import CallState, view_recipients
+from relay.domain.notification import CallState, Outcome, view_recipients
 from relay.sending.ports import CallRef, JournalUnavailable, ListFilter
 from relay.sending.requests import Answer
 from support_core import codes, running_core, submission
@@ -322,6 +322,65 @@ async def test_a_call_to_which_the_right_is_refused_is_not_dialled_and_the_journ
         stored = await core.journal.real.find(answer.stored.notification.id)
         assert stored is not None
         assert stored.calls[0].state is CallState.CLAIMED
+        assert upstream.sends == []
+
+
+@pytest.mark.parametrize(("can_look", "told"), [(True, "interrupted"), (False, "no_answer")])
+async def test_who_was_taken_for_dead_tells_what_the_others_wrote(
+    tmp_path: Path, upstream: Upstream, can_look: bool, told: str
+) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        upstream.answer = lambda _: None
+
+        async def be_overtaken(real: Any, ref: CallRef, outcomes: Any, **more: Any) -> Any:
+            await real(ref, (Outcome(code=Code.INTERRUPTED),), **more)
+            if not can_look:
+                core.fail_once("find", AWAY)
+            return await real(ref, outcomes, **more)
+
+        core.journal.hooks["record"] = be_overtaken
+        answer = await core.dispatcher.send(submission(), core.caller())
+
+        assert codes(answer.stored) == [told]
+        assert codes(await core.wait_completed(answer.stored.notification.id)) == ["interrupted"]
+        assert len(upstream.sends) == 1
+
+
+async def test_a_bug_in_the_call_itself_is_unknown_and_not_dialled_again(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_down(*_: Any, **__: Any) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("relay.smsclone.client.SmscloneClient.send", break_down)
+    async with running_core(tmp_path, upstream) as core:
+        answer = await core.dispatcher.send(submission(), core.caller())
+        [later] = await core.dispatcher.enqueue([submission()], core.caller())
+
+        assert codes(answer.stored) == ["interrupted"]
+        assert codes(await core.wait_completed(later.stored.notification.id)) == ["interrupted"]
+        assert core.dispatcher.health().in_flight == 0
+        assert upstream.sends == []
+
+
+async def test_a_queued_call_that_met_a_bug_before_its_dial_waits_and_can_be_cancelled(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        core.fail_once("start_dialling", ValueError("a bug"))
+        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
+        requeued = asyncio.Event()
+
+        async def see(real: Any, *arguments: Any) -> Any:
+            result = await real(*arguments)
+            requeued.set()
+            return result
+
+        core.journal.hooks["requeue"] = see
+        await asyncio.wait_for(requeued.wait(), 10)
+        cancelled = await core.dispatcher.cancel(answer.stored.notification.id, core.client)
+
+        assert codes(cancelled) == ["cancelled"]
         assert upstream.sends == []
 
 

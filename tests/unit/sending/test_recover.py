@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from fakes import FakeClock
-from relay.domain.codes import Code, Status
+from relay.domain.codes import Code, MessageType, NotificationStatus, Status
 from relay.domain.notification import Mode, Outcome, PlannedCall, UpstreamRecord, view_recipients
 from relay.journal.sqlite import SqliteJournal
-from relay.sending.events import Event
-from relay.sending.ports import CallRef, Claimed, Taken
+from relay.sending.events import Event, NotificationCompleted, Recovered
+from relay.sending.ports import CallRef, Claimed, Completion, Taken
 from relay.sending.recover import recover_dead
-from support_journal import make_claim
+from support_journal import NOON, make_claim, make_queued
 
 SENT = Outcome(code=Code.SENT, upstream=UpstreamRecord("0000", "SENT"))
+ENDED = Completion(status=NotificationStatus.SENT, at=NOON + 1, frees_key=False)
 
 
 class Heard:
@@ -71,6 +72,52 @@ async def test_a_call_that_was_out_is_unknown(journal: SqliteJournal) -> None:
     await recover_dead(journal, FakeClock(), Heard())
 
     assert await codes(journal, notification_id) == [Code.INTERRUPTED]
+
+
+async def test_what_was_queued_goes_back_to_the_queue(journal: SqliteJournal) -> None:
+    [claimed] = await journal.claim([make_queued()])
+    assert isinstance(claimed, Claimed)
+    [taken] = await journal.take(["billing"], list(MessageType), 1, NOON)
+    await reopen(journal)
+    heard = Heard()
+    remains = await recover_dead(journal, FakeClock(), heard)
+    [again] = await journal.take(["billing"], list(MessageType), 1, NOON)
+
+    assert (remains.notifications, remains.requeued) == (1, 1)
+    assert [type(event) for event in heard.events] == [Recovered]
+    assert again.stored.notification.id == claimed.stored.notification.id
+    assert again.fence > taken.fence
+
+
+class SlowOwner(SqliteJournal):
+    """A journal in which the owner that seemed dead ends the notification just before it is recovered."""
+
+    late: CallRef | None = None
+
+    async def take_from_dead(self, limit: int) -> list[Taken]:
+        taken = await super().take_from_dead(limit)
+        if self.late is not None:
+            ref, self.late = self.late, None
+            await self.record(
+                ref, (SENT,), completion=Completion(status=NotificationStatus.SENT, at=NOON + 1, frees_key=False)
+            )
+        return taken
+
+
+async def test_what_its_owner_ended_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+    journal = SlowOwner(tmp_path / "relay.db", clock=FakeClock())
+    await journal.open()
+    claimed = await claim(journal)
+    ref = CallRef(claimed.stored.notification.id, claimed.stored.calls[0].ordinal, claimed.fence)
+    await journal.start_dialling(ref)
+    await reopen(journal)
+    journal.late = ref
+    heard = Heard()
+    await recover_dead(journal, FakeClock(), heard)
+
+    assert await codes(journal, claimed.stored.notification.id) == [Code.SENT]
+    assert [event for event in heard.events if isinstance(event, NotificationCompleted)] == []
+    await journal.close()
 
 
 class LateOwner(SqliteJournal):
