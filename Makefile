@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 
-.PHONY: pictures profile readme install chaos faults fuzz bench soak openapi help demo test check lint format requirements clean ops
+.PHONY: pictures profile readme install chaos faults fuzz bench soak openapi help demo test check lint format clean ops
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## / — /'
@@ -44,11 +44,12 @@ endif
 check: lint  ## lint, types, import contracts, quick tests: under a minute
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" tests/unit tests/house
 
-lint: $(VENV)/.dev  ## format, lint, types, import contracts
+lint: $(VENV)/.dev  ## format, lint, types, import contracts, known holes in dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/audit.py
 
 format: $(VENV)/.dev  ## what ruff can mend by itself
 	$(BIN)/ruff check --fix .
