@@ -363,6 +363,17 @@ async def test_follow_ups_get_the_next_ordinals_under_the_owner(journal: Journal
         assert await journal.start_dialling(CallRef(ref.notification_id, call.ordinal, accepted.fence))
 
 
+async def test_a_call_that_was_ended_meanwhile_is_replaced_by_nothing(journal: Journal) -> None:
+    claim = make_claim("2348012345678", "2348012345679")
+    ref = first_call(await accept(journal, claim))
+    await journal.start_dialling(ref)
+    await journal.record(ref, [NO_ANSWER, NO_ANSWER], completion=completion(NotificationStatus.UNKNOWN))
+    halves = [PlannedCall(route=Route.DND, recipients=(index,), level=1) for index in (0, 1)]
+
+    assert await journal.record(ref, [], follow_ups=halves) is RecordResult.STALE
+    assert len((await found(journal, claim)).calls) == 1
+
+
 async def test_follow_ups_of_calls_that_end_at_once_do_not_clash(journal: Journal) -> None:
     numbers = [f"234801234567{digit}" for digit in range(4)]
     claim = make_claim(*numbers, calls=[[0, 1], [2, 3]])

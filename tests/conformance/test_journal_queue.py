@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from relay.domain.codes import Code, MessageType, Route, Status
+from relay.domain.codes import Code, MessageType, NotificationStatus, Route, Status
 from relay.domain.notification import CallState, PlannedCall, view_recipients
-from relay.sending.ports import CallRef, Journal, QueueDepth, RecordResult, Taken
+from relay.sending.ports import CallRef, Journal, ListFilter, QueueDepth, RecordResult, Taken
 from support_journal import (
     NOON,
     NOT_SENT,
@@ -161,6 +161,8 @@ async def test_what_is_put_back_may_be_taken_from_then_on_under_a_new_fence(jour
 
     assert await journal.requeue(claim.notification.id, taken.fence, NOON + 5_000)
     assert not (await found(journal, claim)).owned
+    [listed] = await journal.select(ListFilter(client="billing", status=NotificationStatus.QUEUED))
+    assert listed.notification.id == claim.notification.id
     assert not await journal.start_dialling(first_call(taken))
     assert await take(journal, now=NOON + 4_999) == []
 
@@ -238,6 +240,14 @@ async def test_taking_back_withdraws_the_right_to_dial_that_nobody_used(journal:
     assert (await found(journal, other)).calls[0].dialled
 
 
+async def test_taking_back_withdraws_the_right_of_the_only_claim(journal: Journal) -> None:
+    claim = make_claim(claim={"dials": True})
+    await accept(journal, claim)
+    asked = [claim.notification.id]
+
+    assert ids(await journal.take_back(asked, asked)) == asked
+
+
 async def test_taking_back_withdraws_no_right_that_somebody_else_took_over(store: Store) -> None:
     earlier = await store.open()
     claim = make_claim(claim={"dials": True})
@@ -245,6 +255,7 @@ async def test_taking_back_withdraws_no_right_that_somebody_else_took_over(store
     await earlier.close()
     heir = await store.open()
     [inherited] = await heir.take_from_dead(10)
+    await accept(heir, make_claim())
     asked = [claim.notification.id]
 
     assert inherited.fence == 2
