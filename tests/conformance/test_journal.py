@@ -9,6 +9,7 @@ from relay.domain.notification import CallState, Outcome, PlannedCall, UpstreamR
 from relay.sending.ports import (
     CallRef,
     Cap,
+    Claim,
     Claimed,
     Deduplication,
     Duplicate,
@@ -541,6 +542,44 @@ async def test_settling_what_is_not_unknown_changes_and_keeps_nothing(store: Sto
         await journal.settle("01900000-0000-7000-8000-ffffffffffff", {0: SENT}, ResolvedBy.OPERATOR, NOON, row) is None
     )
     assert store.query("SELECT count(*) FROM audit") == [(0,)]
+
+
+async def test_of_two_replicas_that_settle_at_once_exactly_one_does(shared_store: Store) -> None:
+    one, other = await shared_store.open(), await shared_store.open()
+    claims = [make_claim() for _ in range(40)]
+    await one.claim(claims)
+    for claim in claims:
+        ref = CallRef(claim.notification.id, 1, 1)
+        await one.start_dialling(ref)
+        await one.record(ref, [NO_ANSWER], completion=completion(NotificationStatus.UNKNOWN))
+
+    async def race(claim: Claim) -> list[bool]:
+        """Whether each of four settled it: two late answers, then two operators."""
+        key = claim.notification.id
+        by_answer = (journal.record(CallRef(key, 1, 1), [SENT]) for journal in (one, other))
+        row = audit("resolve_not_sent", key)
+        by_hand = (journal.settle(key, {0: NOT_SENT}, ResolvedBy.OPERATOR, NOON, row) for journal in (one, other))
+        late, settled = await asyncio.gather(asyncio.gather(*by_answer), asyncio.gather(*by_hand))
+        return [*(one is RecordResult.SETTLED for one in late), *(one is not None for one in settled)]
+
+    outcomes = await asyncio.gather(*(race(claim) for claim in claims))
+
+    assert [sum(outcome) for outcome in outcomes] == [1] * 40
+    assert shared_store.query("SELECT count(*) FROM audit") == [(sum(sum(outcome[2:]) for outcome in outcomes),)]
+
+
+async def test_of_two_replicas_that_end_at_once_exactly_one_does(shared_store: Store) -> None:
+    one, other = await shared_store.open(), await shared_store.open()
+    claims = [make_claim() for _ in range(40)]
+    await one.claim(claims)
+    for claim in claims:
+        await one.record(CallRef(claim.notification.id, 1, 1), [NOT_SENT])
+
+    async def race(claim: Claim) -> int:
+        end = completion(NotificationStatus.NOT_SENT)
+        return sum(await asyncio.gather(*(journal.complete(claim.notification.id, end) for journal in (one, other))))
+
+    assert await asyncio.gather(*(race(claim) for claim in claims)) == [1] * 40
 
 
 async def test_a_long_answer_survives_as_the_upstream_wrote_it(journal: Journal) -> None:
