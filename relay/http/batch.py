@@ -20,7 +20,15 @@ from relay.domain.errors import FieldError, Refusal, ValidationFailed
 from relay.domain.notification import overall_status, view_recipients
 from relay.http.answers import PRIVATE
 from relay.http.auth import Gate
-from relay.http.bodies import BATCH_BYTES, check_media_type, check_nesting, read_body, strip_strings
+from relay.http.bodies import (
+    BATCH_BYTES,
+    BODY_BYTES,
+    check_media_type,
+    check_nesting,
+    count_commas,
+    read_body,
+    refuse_size,
+)
 from relay.http.exchange import JSON, NDJSON, Exchange, Reply, Route
 from relay.http.headers import LONGEST_KEY, invalid_key, is_idempotency_key, parse_idempotency_key, require_key
 from relay.http.malformed import BODY
@@ -35,6 +43,9 @@ MOST_ITEMS = 1_000
 
 _ITEMS_A_TURN = 100
 """How many items are judged before the event loop may do something else."""
+
+_BYTES_A_TURN = 256 * 1024
+"""And how many bytes of them."""
 
 _MOST_LINES = 10 * MOST_ITEMS
 """Lines of NDJSON that are looked at, blank ones included."""
@@ -96,12 +107,15 @@ class Batch:
         ndjson = check_media_type(exchange, ndjson=True)
         items = split(await read_body(exchange, BATCH_BYTES), ndjson=ndjson)
         decoded: list[Submission | Refusal] = []
+        waiting_bytes = 0
         for index, item in enumerate(items):
             judged = self._judge_item(item, _derive_key(header_key, index), caller)
             if isinstance(judged, Refusal):
                 report_refusal(self._events, exchange, judged)
             decoded.append(judged)
-            if index % _ITEMS_A_TURN == _ITEMS_A_TURN - 1:
+            waiting_bytes += len(item)
+            if index % _ITEMS_A_TURN == _ITEMS_A_TURN - 1 or waiting_bytes > _BYTES_A_TURN:
+                waiting_bytes = 0
                 await asyncio.sleep(0)
         exchange.stage = None
         results = await self._enqueue(decoded, caller)
@@ -151,7 +165,7 @@ def _split_lines(body: bytes) -> Sequence[Item]:
 
 def _split_array(body: bytes) -> Sequence[Item]:
     check_nesting(body)
-    if body.count(b",") > _MOST_COMMAS and strip_strings(body).count(b",") > _MOST_COMMAS:
+    if body.count(b",") > _MOST_COMMAS and count_commas(body) > _MOST_COMMAS:
         raise _wrong_count("too_many")
     try:
         return _raw_items.decode(body)
@@ -161,7 +175,9 @@ def _split_array(body: bytes) -> Sequence[Item]:
     raise ValidationFailed([FieldError(BODY, "not_a_list", remedy)])
 
 
-def _decode_item(item: bytes | msgspec.Raw) -> BatchItem:
+def _decode_item(item: Item) -> BatchItem:
+    if len(item) > BODY_BYTES:  # what it could be refused with otherwise would take seconds to find
+        raise refuse_size(BODY_BYTES)
     if isinstance(item, bytes):
         check_nesting(item)
     return decode(item, BatchItem)

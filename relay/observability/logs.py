@@ -74,8 +74,11 @@ class Log:
 
     def __init__(self, level: str, stream: BinaryIO | None = None, secrets: Iterable[Secret] = ()) -> None:
         self._stream = stream if stream is not None else sys.stdout.buffer
-        self._lock = threading.Lock()
+        # The collector may run anywhere here, and what it finalises may log: the same thread comes in again.
+        self._lock = threading.RLock()
         self._waiting: list[bytes] = []
+        self._is_due = False
+        self._is_writing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self.redactor = Redactor(secrets)
@@ -89,8 +92,9 @@ class Log:
         """Write one line. A log that cannot be written must not stop a send."""
         with self._lock:
             self._waiting.append(line)
-            if len(self._waiting) > 1:  # they are on their way already
+            if self._is_due:
                 return
+            self._is_due = True
         if self._loop is not None and threading.get_ident() == self._loop_thread:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon(self.flush)
@@ -105,12 +109,19 @@ class Log:
         atexit.register(self.flush)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write what waits, and what comes to it meanwhile."""
         with self._lock:
-            lines, self._waiting = self._waiting, []
-            with suppress(OSError, ValueError):
-                self._stream.write(b"".join([line + b"\n" for line in lines]))
-                self._stream.flush()
+            if self._is_writing:
+                return
+            self._is_writing = True
+            while self._waiting:
+                lines, self._waiting = self._waiting, []
+                try:
+                    self._stream.write(b"".join([line + b"\n" for line in lines]))
+                    self._stream.flush()
+                except (OSError, ValueError):
+                    continue
+            self._is_due = self._is_writing = False
 
     def take_over(self) -> Callable[[], None]:
         """Send what libraries, warnings and the interpreter say through this log, and nothing of it anywhere else.

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from relay.domain.codes import ProblemCode, Source
 from relay.domain.errors import Unavailable
+from relay.http.bodies import BODY_BYTES
 from support_front import REQUEST, Front, Reply
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -147,6 +148,15 @@ async def test_an_item_in_which_a_name_comes_twice_is_refused_alone() -> None:
         "invalid_json",
         None,
     ]
+
+
+async def test_an_item_that_is_larger_than_a_request_may_be_is_refused_alone() -> None:
+    large = GOOD | {"reference": "r" * BODY_BYTES}
+
+    reply = await post(Front(), f"[{json.dumps(large)}, {json.dumps(GOOD)}]".encode())
+
+    assert reply.status == 202
+    assert [item.get("problem", {}).get("code") for item in reply.json()["items"]] == ["body_too_large", None]
 
 
 @pytest.mark.parametrize("body", [b"", b"[", b"[{}", b"not json", b"\xef\xbb\xbf[]", b"[" * 50_000])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import Refusal
 from relay.http import bodies
-from relay.http.bodies import BODY_BYTES, check_nesting
+from relay.http.bodies import BODY_BYTES, check_nesting, count_commas
 from relay.http.exchange import Exchange, Message
 from support_front import REQUEST, Front, Reply
 
@@ -134,6 +135,12 @@ async def test_a_name_that_comes_twice_is_400(first: bytes) -> None:
 @pytest.mark.parametrize("text", ['"message": "message"', '{"message": 1, "message": 2}', "\\u0007f", "caf\u00e9"])
 async def test_a_text_may_look_like_names_that_come_twice(text: str) -> None:
     assert (await post(json.dumps(REQUEST | {"message": text}).encode())).status == 200
+
+
+async def test_a_long_body_of_another_shape_is_told_its_shape() -> None:
+    reply = await post(b'{"a": "\\u0061", "a": [' + b"1," * 40_000 + b"1]}")
+
+    assert (reply.status, reply.code) == (422, "validation_failed")
 
 
 async def test_an_escaped_name_is_the_name() -> None:
@@ -306,3 +313,50 @@ async def test_a_client_that_hangs_up_in_its_body_is_answered_with_400_all_the_s
         await bodies.read_body(exchange, BODY_BYTES)
 
     assert refused.value.code is ProblemCode.BAD_REQUEST
+
+
+def commas_outside(text: str) -> int:
+    """Commas outside strings, by walking."""
+    count, inside, escaped = 0, False, False
+    for character in text:
+        if escaped:
+            escaped = False
+        elif inside and character == "\\":
+            escaped = True
+        elif character == '"':
+            inside = not inside
+        elif character == "," and not inside:
+            count += 1
+    return count
+
+
+@given(VALUES, st.integers(1, 5))
+@example([',"', '\\",', "\\\\", ",,"], 1)
+def test_commas_are_counted_outside_strings_wherever_the_body_is_cut(value: Any, piece: int) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bodies, "_PIECE_BYTES", piece)
+        assert count_commas(text.encode()) == commas_outside(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'["' + b'","' * 2_700_000 + b'"]',
+        b'["' + b',","' * 2_000_000 + b'"]',
+        b"[" * 20 + b'"' + b'\\"' * 4_000_000 + b'"' + b"]" * 20,
+        b"[" * 20 + b'"["],[' * 1_300_000 + b"]" * 20,
+        b'["' + b'\\"' * 4_000_000,
+    ],
+    ids=["empty strings", "strings of commas", "escaped quotes", "strings of brackets", "a string without end"],
+)
+def test_looking_at_eight_mib_takes_little_memory_whatever_they_hold(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        is_refused(body)
+        count_commas(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 5 * len(body)

@@ -331,3 +331,47 @@ def test_what_is_said_after_the_loop_is_written_at_once() -> None:
     log.logger.info("call.finished")
 
     assert len(stream.pieces) == 1
+
+
+class Interrupted(Writes):
+    """A stream in whose first write something else is said, as the collector may at any moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = Log("info", cast("BinaryIO", self))
+
+    def write(self, piece: bytes) -> int:
+        if not self.pieces:
+            self.pieces.append(piece)
+            self.log.logger.warning("exception.lost")
+            return len(piece)
+        return super().write(piece)
+
+
+def test_what_is_said_in_the_middle_of_a_write_stops_nothing_and_follows_it() -> None:
+    stream = Interrupted()
+    # Not in this thread: what this test is about is a thread that waits for itself for ever.
+    thread = threading.Thread(target=stream.log.logger.info, args=("call.finished",), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    stream.log.logger.info("request.answered")
+
+    said = [json.loads(line)["event"] for piece in stream.pieces for line in piece.splitlines()]
+    assert said == ["call.finished", "exception.lost", "request.answered"]
+
+
+def test_a_stream_that_fails_costs_its_lines_and_nothing_else() -> None:
+    class Full(Writes):
+        def write(self, piece: bytes) -> int:
+            if not self.pieces:
+                self.pieces.append(b"")
+                raise OSError(28, "no space")
+            return super().write(piece)
+
+    stream = Full()
+    log = Log("info", cast("BinaryIO", stream))
+    for count in range(3):
+        log.logger.info("call.finished", count=count)
+
+    assert [json.loads(line)["count"] for piece in stream.pieces for line in piece.splitlines()] == [1, 2]
