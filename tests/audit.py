@@ -32,6 +32,13 @@ def judge(report: Mapping[str, Any]) -> tuple[list[str], bool]:
     return lines, not holes
 
 
+def judge_failure(said: str) -> tuple[list[str], bool]:
+    """As :func:`judge`, where pip-audit gave no report: no way to the data is no hole; anything else must be seen to."""
+    if any(sign in said.lower() for sign in ("connect", "timed out", "resolve")):
+        return judge({"dependencies": []})
+    return ["dependency audit: pip-audit failed", *said.strip().splitlines()[-1:]], False
+
+
 def main() -> int:
     """Ask pip-audit about the pinned requirements."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(REQUIREMENTS), "--require-hashes"]
@@ -40,9 +47,9 @@ def main() -> int:
         asked = subprocess.run(
             [*command, *options], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
         )
-        lines, good = judge(json.loads(asked.stdout))
-    except (subprocess.TimeoutExpired, json.JSONDecodeError):
-        lines, good = judge({"dependencies": []})
+    except subprocess.TimeoutExpired:
+        asked = subprocess.CompletedProcess(command, 1, "", "timed out")
+    lines, good = judge(json.loads(asked.stdout)) if asked.stdout else judge_failure(asked.stderr)
     print("\n".join(lines))
     return 0 if good else 1
 

@@ -75,6 +75,7 @@ class Relay:
             settings.kubernetes, lambda: self._accounts, self._clock, self.recorder
         )
         self._journal = open_journal(settings.journal.url, clock=self._clock)
+        self._shedding: Shedding | None = None
 
     async def open(self) -> None:
         """Open the journal, settle what dead processes left, begin to send.
@@ -86,7 +87,7 @@ class Relay:
         try:
             hash_key = await find_hash_key(self._journal, self.settings)
             self.dispatcher = self._make_dispatcher(hash_key)
-            self.application = self._make_application()
+            self.application = self._shedding = self._make_application()
             self.callbacks = self._make_callbacks()
             await self.dispatcher.start()
             self.callbacks.start()
@@ -126,7 +127,9 @@ class Relay:
         return drained
 
     async def close(self) -> None:
-        """Say goodbye to the journal; write what is left of the traces."""
+        """Say goodbye to the journal; write what is left of the traces, and of what was shed."""
+        if self._shedding is not None:
+            self._shedding.tell()
         await self._journal.close()
         await self._service_accounts.aclose()
         self.tracing.close()
@@ -184,7 +187,7 @@ class Relay:
             self.settings, self._journal, self.recorder, self._clock, lambda: self._callback_clients
         )
 
-    def _make_application(self) -> AsgiApplication:
+    def _make_application(self) -> Shedding:
         listen = self.settings.listen
         operator = Operator(
             self._journal,

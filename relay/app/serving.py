@@ -21,7 +21,7 @@ from relay.app.adapters import StartError
 from relay.app.composition import Relay
 from relay.app.reloading import environment, watch_settings, watch_words
 from relay.http.exchange import AsgiApplication
-from relay.settings import Settings
+from relay.settings import ListenSettings, Settings
 
 _HEADER_TIMEOUT_MS = 10_000
 _YOUNG_OBJECTS = 10_000
@@ -83,38 +83,50 @@ async def start_relay(
         StartError: word lists or journal cannot be used, or nobody can listen there.
     """
     listen = settings.listen
-    _refuse_if_taken("listen.port", listen.host, listen.port)
-    if listen.metrics_port is not None:
-        _refuse_if_taken("listen.metrics_port", listen.host, listen.metrics_port)
+    _refuse_taken_ports(listen)
     relay = Relay(settings, log_stream)
     if owns_process:
         relay.log.take_over()
         relay.log.gather(asyncio.get_running_loop())
     await relay.open()
-    servers = [_make_server(relay.application, listen.host, listen.port)]
+    try:
+        _refuse_taken_ports(listen)  # that took a while, in which another one may have begun
+    except StartError:
+        await relay.drain()
+        await relay.close()
+        raise
+    servers = [_make_server(relay.application, _address_of(listen), listen.port)]
     if listen.metrics_port is not None:
-        servers.append(_make_server(relay.metrics_application, listen.host, listen.metrics_port))
+        servers.append(_make_server(relay.metrics_application, _address_of(listen), listen.metrics_port))
     tasks = [asyncio.create_task(server.serve(), name="server") for server in servers]
     await asyncio.wait(tasks, timeout=0)
     return RunningRelay(relay, servers, tasks, _watch(relay))
 
 
-def _refuse_if_taken(setting: str, host: str, port: int) -> None:
+def _refuse_taken_ports(listen: ListenSettings) -> None:
     """Refuse a port on which somebody listens: granian shares it (SO_REUSEPORT), and each gets some of the requests.
 
     Raises:
         StartError: nobody else can listen there.
     """
-    try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            with socket.socket(family, kind, protocol) as probe:
+    for setting, port in (("listen.port", listen.port), ("listen.metrics_port", listen.metrics_port)):
+        if port is None:
+            continue
+        try:
+            host = _address_of(listen)
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-    except OSError as failure:
-        raise StartError(
-            f"cannot listen on {host}, port {port} ({failure.strerror}).",
-            f"Stop what listens there, or change listen.host or {setting}.",
-        ) from None
+                probe.bind((host, port))
+        except OSError as failure:
+            raise StartError(
+                f"cannot listen on {listen.host}, port {port} ({failure.strerror}).",
+                f"Stop what listens there, or change listen.host or {setting}.",
+            ) from None
+
+
+def _address_of(listen: ListenSettings) -> str:
+    """Where to listen; granian knows no names."""
+    return "127.0.0.1" if listen.host == "localhost" else listen.host
 
 
 def _make_server(application: AsgiApplication, host: str, port: int) -> Server:

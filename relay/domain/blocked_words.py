@@ -8,7 +8,6 @@ Source: SPEC section 4; domain.md section 6.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import chain
 from unicodedata import normalize
 
@@ -76,7 +75,8 @@ class WordMatcher:
                 forms[pattern] = (*forms.get(pattern, ()), form)
         self._forms = tuple(forms.values())
         self._automaton = AhoCorasick((f" {pattern} " for pattern in forms), store_patterns=False)
-        self._find_again = lru_cache(maxsize=_SENDERS_KEPT)(self._find)
+        # No cache that holds the matcher in turn: lists that were replaced must go without the collector's help.
+        self._of_senders: dict[tuple[object, ...], tuple[Found, ...]] = {}
 
     @property
     def categories(self) -> frozenset[str]:
@@ -97,9 +97,16 @@ class WordMatcher:
         Returns:
             One for each place of each entry, by position; all of them where entries overlap.
         """
+        if field != "sender" or len(text) > _LONGEST_KEPT:
+            return list(self._find(text, field, message_type, exceptions))
         # A client has few senders and sends from them all day; texts differ, and are kept nowhere.
-        again = field == "sender" and len(text) <= _LONGEST_KEPT
-        return list((self._find_again if again else self._find)(text, field, message_type, exceptions))
+        asked = (text, message_type, exceptions)
+        found = self._of_senders.get(asked)
+        if found is None:
+            if len(self._of_senders) >= _SENDERS_KEPT:
+                self._of_senders.clear()
+            found = self._of_senders[asked] = self._find(text, field, message_type, exceptions)
+        return list(found)
 
     def _find(
         self, text: str, field: Field, message_type: MessageType, exceptions: frozenset[str]

@@ -77,11 +77,14 @@ class Shedding:
         await send({"type": "http.response.start", "status": self._status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         if self._shed == 0:
-            asyncio.get_running_loop().call_later(_TELL_SECONDS, self._tell)
+            asyncio.get_running_loop().call_later(_TELL_SECONDS, self.tell)
         self._shed += 1
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Count what was shed and not told yet, and write its line."""
         shed, self._shed = self._shed, 0
+        if not shed:
+            return
         self._recorder.record_shed(
             route=SEND_PATH, method="POST", status=self._status, code=ProblemCode.OVERLOADED, count=shed
         )

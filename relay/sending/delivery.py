@@ -88,7 +88,8 @@ class Delivery:
         self._active: set[asyncio.Task[None]] = set()
         self._follow_up_lock = asyncio.Lock()
         self._hold_until: int | None = None
-        self._lost = False
+        # Dialled, and not by us: somebody took it over while its claim was in doubt.
+        self._lost = not accepted.may_dial and any(call.state is CallState.DIALLING for call in self._calls.values())
         self._completed = False
         self._started = desk.clock.monotonic()
 

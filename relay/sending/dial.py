@@ -21,7 +21,7 @@ from relay.domain.codes import Code, MessageType
 from relay.domain.notification import Call, Mode, Notification, Outcome
 from relay.sending.breaker import Breaker, BreakerState
 from relay.sending.ports import Clock, SendOutcome, SendRequest, SendResult, Upstream
-from relay.sending.slots import Slots, priority_of
+from relay.sending.slots import Priority, Slots, priority_of
 
 
 class Line(Struct, frozen=True):
@@ -99,10 +99,12 @@ def take_turn_now(
 ) -> bool:
     """Take a slot for a synchronous notification that is not claimed yet, if one is free and it may go out now.
 
+    The reserve is left to what is claimed already: where the journal is slow, these slots wait for it with nothing out.
+
     Returns:
         Whether a slot was taken; the taker must release it.
     """
-    if not line.slots.try_acquire(priority_of(message_type, Mode.SYNCHRONOUS)):
+    if not line.slots.try_acquire(Priority.QUEUED):
         return False
     verdict = _judge(message_type, Mode.SYNCHRONOUS, expires_at, line, clock, policy, deadline=deadline, stopping=False)
     if verdict is not Turn.GRANTED:

@@ -195,8 +195,9 @@ class Dispatcher:
         that right and the dial anyway.
         """
         delivery: Delivery | None = None
-        holds_slot = len(prepared.calls) == 1 and self._take_turn_now(prepared, line, deadline)
+        holds_slot = False
         try:
+            holds_slot = len(prepared.calls) == 1 and self._take_turn_now(prepared, line, deadline)
             [outcome] = await self._acceptance.claim([prepared], caller, Mode.SYNCHRONOUS, dials=holds_slot)
             self._report.key_checked(prepared, outcome)
             if holds_slot and not (isinstance(outcome, Accepted) and outcome.may_dial):

@@ -380,3 +380,10 @@ def test_check_config_says_how_many_clients_there_are(tmp_path: Path, upstream: 
     )
 
     assert (told.returncode, "1 client(s)" in told.stdout) == (0, True)
+
+
+def test_it_listens_on_localhost_by_name(tmp_path: Path, upstream: Upstream, client: ClientKey) -> None:
+    with running_relay(
+        tmp_path, client, upstream=upstream.base_url, environment={"RELAY_LISTEN_HOST": "localhost"}
+    ) as relay:
+        assert send(relay, client, fresh_number()).status_code == 200

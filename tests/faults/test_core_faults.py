@@ -11,7 +11,7 @@ import pytest
 from relay.domain.codes import Code, MessageType, ProblemCode
 from relay.domain.errors import Refusal
 from relay.domain.notification import CallState, Outcome, view_recipients
-from relay.sending.ports import CallRef, JournalUnavailable, ListFilter
+from relay.sending.ports import CallRef, Claimed, JournalUnavailable, ListFilter
 from relay.sending.requests import Answer
 from support_core import codes, running_core, submission
 from support_upstream import Upstream, http_answer, processed, running_upstream
@@ -323,6 +323,47 @@ async def test_a_call_to_which_the_right_is_refused_is_not_dialled_and_the_journ
         assert stored is not None
         assert stored.calls[0].state is CallState.CLAIMED
         assert upstream.sends == []
+
+
+async def test_a_claim_that_somebody_took_over_and_dialled_is_theirs_to_end(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+
+        async def be_overtaken(real: Any, claims: Any) -> Any:
+            [claimed] = await real(claims)
+            return [Claimed(claimed.stored, claimed.fence + 1, may_dial=False)]
+
+        core.journal.hooks["claim"] = be_overtaken
+        answer = await core.dispatcher.send(submission(), core.caller())
+
+        assert answer.stored.completed_at is None
+        assert [call.state for call in answer.stored.calls] == [CallState.DIALLING]
+        assert core.dispatcher.health().in_flight == 0
+        assert upstream.sends == []
+
+
+async def test_a_journal_that_is_slow_to_claim_holds_up_no_code_that_is_queued(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running_core(tmp_path, upstream, RELAY_SMSCLONE_MAX_CONNECTIONS="5") as core:
+        slow, held = asyncio.Event(), asyncio.Event()
+
+        async def hang(real: Any, claims: Any) -> Any:
+            if claims[0].due_at is None:
+                held.set()
+                await slow.wait()
+            return await real(claims)
+
+        core.journal.hooks["claim"] = hang
+        sends = [asyncio.create_task(core.dispatcher.send(submission(), core.caller())) for _ in range(8)]
+        await held.wait()
+        code = submission("2348031239999", message_type=MessageType.OTP)
+        [queued] = await core.dispatcher.enqueue([code], core.caller())
+        stored = await core.wait_completed(queued.stored.notification.id)
+        slow.set()
+        await asyncio.gather(*sends)
+
+        assert codes(stored) == ["sent"]
+        assert core.dispatcher.health().in_flight == 0
 
 
 @pytest.mark.parametrize(("can_look", "told"), [(True, "interrupted"), (False, "no_answer")])

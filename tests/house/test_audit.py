@@ -1,6 +1,6 @@
 """The dependency audit: a known hole fails it, a world without advisories does not."""
 
-from audit import judge
+from audit import judge, judge_failure
 
 SKIPPED = {"name": "httpx", "skip_reason": "Dependency not found on PyPI"}
 CLEAN = {"name": "httpx", "version": "0.28.1", "vulns": []}
@@ -27,3 +27,11 @@ def test_a_known_hole_fails_and_is_named_with_the_version_that_mends_it() -> Non
 
     assert not good
     assert lines[1:] == ["jinja2 3.1.2: GHSA-h5c8, mended in 3.1.3"]
+
+
+def test_no_way_to_the_data_is_skipped_and_any_other_failure_is_not() -> None:
+    assert judge_failure("ERROR: Could not connect to the vulnerability feed") == judge({"dependencies": []})
+    assert judge_failure("Traceback\nNo module named pip_audit") == (
+        ["dependency audit: pip-audit failed", "No module named pip_audit"],
+        False,
+    )

@@ -1,7 +1,9 @@
 """The prefilter: every vector, what users try, what must pass, and that places lead back to the caller's text."""
 
+import gc
 import json
 import unicodedata
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -357,3 +359,27 @@ def test_all_errors_of_a_list_are_told_at_once_with_their_place() -> None:
 def test_what_is_no_list_is_refused(source: str) -> None:
     with pytest.raises(WordListError):
         parse_word_list(source)
+
+
+def test_lists_that_were_replaced_are_freed_at_once() -> None:
+    matcher = WordMatcher([listed("uba", fields=frozenset({"sender"}))])
+    for sender in ("UBA", "ACME", "UBA"):
+        matcher.find(sender, field="sender", message_type=MessageType.TRANSACTIONAL)
+    gone = weakref.ref(matcher)
+    gc.disable()  # what lived at the start is frozen: the collector never looks at it again
+    try:
+        del matcher
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_flood_of_senders_is_judged_like_a_few() -> None:
+    matcher = WordMatcher([listed("uba", fields=frozenset({"sender"}))])
+    hits = [
+        bool(matcher.find(sender, field="sender", message_type=MessageType.TRANSACTIONAL))
+        for _ in range(2)
+        for sender in ("UBA", *(f"ACME {place}" for place in range(2_000)))
+    ]
+
+    assert hits == [True, *[False] * 2_000] * 2

@@ -92,16 +92,34 @@ async def test_while_there_are_places_nobody_is_shed() -> None:
     assert (await ask(Front(), Counts())).status == 299
 
 
-async def test_what_was_shed_is_told_together() -> None:
-    front, counts, sent = overloaded(), Counts(), []
+async def shed(count: int, counts: Counts) -> Shedding:
+    """Something that refused so many."""
 
-    async def send(message: Message) -> None:
-        sent.append(message)
+    async def send(_: Message) -> None:
+        """Nobody looks at the answers."""
 
+    front = overloaded()
     shedding = Shedding(front.app, sending=front.core, recorder=counts, ids=CountedIds())
-    for _ in range(3):
+    for _ in range(count):
         await shedding({"type": "http", "method": "POST", "path": "/v1/notifications", "headers": []}, never, send)
+    return shedding
+
+
+TOLD = {"route": "/v1/notifications", "method": "POST", "status": 503, "code": ProblemCode.OVERLOADED}
+
+
+async def test_what_was_shed_is_told_together() -> None:
+    counts = Counts()
+    await shed(3, counts)
     await counts.told.wait()
 
-    route = {"route": "/v1/notifications", "method": "POST", "status": 503, "code": ProblemCode.OVERLOADED}
-    assert counts.shed == [{**route, "count": 3}]
+    assert counts.shed == [{**TOLD, "count": 3}]
+
+
+async def test_at_the_end_what_was_shed_is_told_at_once_and_not_again() -> None:
+    counts = Counts()
+    shedding = await shed(2, counts)
+    shedding.tell()
+    shedding.tell()
+
+    assert counts.shed == [{**TOLD, "count": 2}]
