@@ -33,7 +33,7 @@ def judge(report: Mapping[str, Any]) -> tuple[list[str], bool]:
 
 
 def judge_failure(said: str) -> tuple[list[str], bool]:
-    """As :func:`judge`, where pip-audit gave no report: no way to the data is no hole; anything else must be seen to."""
+    """As :func:`judge`, where pip-audit gave no report: no way to the data is no hole; all else must be seen to."""
     if any(sign in said.lower() for sign in ("connect", "timed out", "resolve")):
         return judge({"dependencies": []})
     return ["dependency audit: pip-audit failed", *said.strip().splitlines()[-1:]], False
