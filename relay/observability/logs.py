@@ -114,14 +114,19 @@ class Log:
             if self._is_writing:
                 return
             self._is_writing = True
-            while self._waiting:
-                lines, self._waiting = self._waiting, []
-                try:
-                    self._stream.write(b"".join([line + b"\n" for line in lines]))
-                    self._stream.flush()
-                except (OSError, ValueError):
-                    continue
-            self._is_due = self._is_writing = False
+            try:
+                while self._waiting:
+                    lines, self._waiting = self._waiting, []
+                    self._write_out(b"".join([line + b"\n" for line in lines]))
+            finally:
+                self._is_due = self._is_writing = False
+
+    def _write_out(self, lines: bytes) -> None:
+        try:
+            self._stream.write(lines)
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
 
     def take_over(self) -> Callable[[], None]:
         """Send what libraries, warnings and the interpreter say through this log, and nothing of it anywhere else.
