@@ -19,6 +19,9 @@ from relay.http.auth import new_key
 USERNAME = "demo"
 PASSWORD = "canary-password-7Q"
 START_SECONDS = 60.0
+AT_DEBUG = Path(__file__).parent / "at_debug"
+"""On the path of Python: every library of a relay under test says all it can."""
+
 COVERED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 """What a process of its own needs, to be measured by ``make test COVERAGE=1``."""
 
@@ -145,7 +148,7 @@ def make_relay(
     env = {
         **COVERED,
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": f"{AT_DEBUG}:{Path(__file__).parents[1]}",
         "RELAY_CONFIG": str(config),
         "RELAY_LISTEN_PORT": str(port),
         "RELAY_SMSCLONE_BASE_URL": upstream,

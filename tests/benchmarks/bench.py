@@ -90,9 +90,8 @@ def relay(
     entries = (f'[[entry]]\ntext = "badword{i}x"\ncategory = "bench"\naction = "block"\n' for i in range(1000))
     words.write_text("\n".join(entries))
     settings = f'[prefilter]\nlists = ["{words}"]\n{toml}'
-    running = make_relay(
-        directory, client, upstream=upstream, journal=journal, toml=settings, environment={"RELAY_LOG_LEVEL": "info"}
-    )
+    environment = {"RELAY_LOG_LEVEL": "info", "PYTHONPATH": str(HERE.parents[1])}
+    running = make_relay(directory, client, upstream=upstream, journal=journal, toml=settings, environment=environment)
     running.start()
     try:
         yield running.port, running.process.pid

@@ -7,7 +7,11 @@ are for. A text stands nowhere once its notification has ended.
 
 import base64
 import json
+import os
 import sqlite3
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +25,7 @@ import httpx
 import pytest
 
 from support_oracle import CANARY_TEXT, TERMINAL, forms_of
-from support_relay import PASSWORD, ClientKey, RelayProcess, make_client, running_relay
+from support_relay import AT_DEBUG, COVERED, PASSWORD, ClientKey, RelayProcess, make_client, running_relay
 from support_upstream import Request, http_answer, processed, running_upstream, send_all
 from support_webhooks import alertmanager_alert, alertmanager_body
 
@@ -311,3 +315,24 @@ def test_the_sweep_went_everywhere(swept: tuple[RelayProcess, Sweep, Catcher, Ca
     assert len(outcomes) >= 3
     assert relay.log().count('"level":"debug"') > 20
     assert len(b"".join(spans.bodies)) > 1_000
+
+
+def test_libraries_that_say_all_they_can_say_nothing_here() -> None:
+    script = """
+        import logging
+        from relay.observability.logs import Log
+        Log("debug").take_over()
+        logging.getLogger("httpx").info("HTTP Request: GET http://smsclone/?password=canary-password-7Q")
+        logging.getLogger("httpcore.connection").debug("connect_tcp.started host='canary-password-7Q'")
+        print("root at", logging.getLogger().level)
+    """
+    told = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**COVERED, "PATH": os.environ["PATH"], "PYTHONPATH": f"{AT_DEBUG}:{Path(__file__).parents[2]}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert told.stdout == "root at 10\n"
+    assert told.stderr == ""

@@ -15,7 +15,7 @@ import trustme
 
 from fault_server import FaultServer, Peer, http_answer, silent_address
 from support_oracle import Oracle, count_heads, fresh_number, numbers_of
-from support_relay import ClientKey, RelayProcess, free_port, make_client, running_relay
+from support_relay import AT_DEBUG, ClientKey, RelayProcess, free_port, make_client, running_relay
 from support_upstream import Upstream, processed, running_upstream, send_all
 from support_upstream import http_answer as whole_answer
 
@@ -142,7 +142,7 @@ def write_names(file: Path, answer: Mapping[str, object]) -> None:
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Names]:
     directory, client, port = tmp_path_factory.mktemp("names"), make_client(), free_port()
-    (directory / "sitecustomize.py").write_text(RESOLVER)
+    (directory / "sitecustomize.py").write_text((AT_DEBUG / "sitecustomize.py").read_text() + RESOLVER)
     write_names(directory / "names.json", {"error": -2})
     toml = (
         f"[smsclone]\ntimeout_seconds = 2\nconnect_timeout_seconds = {CONNECT_SECONDS}\nallow_insecure = true\n"

@@ -16,7 +16,7 @@ import pytest
 
 from support_oracle import Oracle, fresh_number, fresh_reference, make_body
 from support_postgres import PostgresServer, find_server_programs
-from support_relay import ClientKey, RelayProcess, make_client, make_relay
+from support_relay import AT_DEBUG, ClientKey, RelayProcess, make_client, make_relay
 from support_upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.slow
@@ -260,7 +260,7 @@ def set_clock(file: Path, seconds: int) -> None:
 def test_a_wall_clock_that_jumps_moves_no_deadline(
     tmp_path: Path, upstream: Upstream, client: ClientKey, ended: ExitStack, pool: ThreadPoolExecutor, jump: int
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    (tmp_path / "sitecustomize.py").write_text((AT_DEBUG / "sitecustomize.py").read_text() + CLOCK)
     set_clock(tmp_path / "clock", 0)
     environment = {
         "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}",
