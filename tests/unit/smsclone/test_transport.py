@@ -4,6 +4,7 @@ import asyncio
 import base64
 import ssl
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,6 +63,24 @@ async def test_the_request_is_these_bytes(keepalive_seconds: float, says: bytes)
             b"GET " + TARGET + b" HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
             b"User-Agent: relay\r\nConnection: %b" % (server.port, says)
         ]
+
+
+async def test_nothing_follows_the_blank_line_of_the_request() -> None:
+    received, gone = bytearray(), asyncio.Event()
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):  # the transport cuts the line at its deadline
+            while piece := await reader.read(65_536):
+                received.extend(piece)
+        writer.close()
+        gone.set()
+
+    async with await asyncio.start_server(keep, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await ask(make_transport(f"http://127.0.0.1:{port}"), 0.3)
+        await asyncio.wait_for(gone.wait(), 5)
+
+    assert bytes(received).partition(b"\r\n\r\n")[1:] == (b"\r\n\r\n", b"")
 
 
 @pytest.mark.parametrize(
