@@ -7,9 +7,11 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /src
 RUN python -m venv --without-pip /opt/relay
 # The dependencies first: this layer stays in the cache until a pin changes. Wheels only: no compiler is ever needed.
-COPY requirements.txt ./
+# With --build-arg OTEL=1 the image can trace.
+ARG OTEL=
+COPY requirements.txt requirements-otel.txt ./
 RUN python -m pip --python /opt/relay/bin/python install --require-hashes --only-binary=:all: --no-compile \
-    -r requirements.txt
+    -r requirements.txt ${OTEL:+-r requirements-otel.txt}
 COPY pyproject.toml README.md LICENSE ./
 COPY relay ./relay
 # The build backend goes again once it has served, and so do the tables of place names in phonenumbers, a fifth of the

@@ -1,5 +1,21 @@
-"""``python -m relay``: the same as the command ``relay``."""
+"""The command ``relay``, also as ``python -m relay``."""
 
-from relay.cli import main
+import signal
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line.
+
+    A SIGHUP that comes while a server loads its modules waits, and has the settings read again once there are any;
+    not taken, it would end the process.
+    """
+    if sys.argv[1:2] == ["serve"]:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    from relay.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

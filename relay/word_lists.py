@@ -1,6 +1,6 @@
 """Word lists as files: read them, watch them, change them.
 
-The rules of a list are ``relay.domain.word_entries``; here is only where its text comes from and goes. A list
+The rules of a list are ``relay.domain.words.entries``; here is only where its text comes from and goes. A list
 that cannot be used never takes the place of one that can.
 """
 
@@ -14,11 +14,9 @@ from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
-from msgspec import Struct
-
-from relay.domain.blocked_words import WordEntry, WordListError, WordMatcher, parse_word_list
-from relay.domain.word_entries import IN_MESSAGE
-from relay.watching import watch_files
+from relay.domain.words import WordEntry, WordListError, WordMatcher, parse_word_list
+from relay.domain.words.entries import IN_MESSAGE
+from relay.watching import Nudge, TextFile, read_text_file, watch_files
 
 _SHIPPED_LIST = "default_words.toml"
 
@@ -31,7 +29,7 @@ def read_word_lists(paths: Sequence[Path]) -> list[WordEntry]:
     """Read lists.
 
     Args:
-        paths: the files, whose entries are taken together in this order; none: the shipped list.
+        paths: the files, whose entries are joined in this order; if there are none, the shipped list.
 
     Raises:
         WordListError: with all errors of all files, each with the file's name in front.
@@ -45,23 +43,25 @@ async def watch_word_lists(
     on_error: Callable[[WordListError], None],
     *,
     loaded: Sequence[WordEntry] | None = None,
+    nudge: Nudge | None = None,
 ) -> None:
-    """Hand over a new matcher whenever the lists change, until cancelled. Returns at once where nothing can change.
+    """Build a new matcher whenever the lists change, until cancelled. Returns at once if there are no files to watch.
 
     Reading, parsing and building happen in a thread.
 
     Args:
         paths: as for :func:`read_word_lists`.
         on_change: called on the event loop with a matcher of the new lists.
-        on_error: called on the event loop, once for each bad state of the files; the old lists stay in force.
-        loaded: the entries in force, if the files may have changed since they were read; ``None``: what the files
-            hold when the watch begins is in force.
+        on_error: called on the event loop, once for each bad state of the files; the old lists stay in use.
+        loaded: the entries in use, if the files may have changed since they were read; ``None``: those that the files
+            hold when the watch begins.
+        nudge: look at each of these too.
     """
     if not paths:
         return
     look = _Look(paths, loaded)
     await _report(look, on_change, on_error)
-    async for _ in watch_files(paths):
+    async for _ in watch_files(paths, nudge=nudge):
         await _report(look, on_change, on_error)
 
 
@@ -78,18 +78,18 @@ async def _report(
 
 
 class _Look:
-    """Looks at the files, and knows what they held at the last look and which entries are in force."""
+    """Looks at the files, and remembers what they held last time and which entries are in use."""
 
     def __init__(self, paths: Sequence[Path], loaded: Sequence[WordEntry] | None) -> None:
         self._paths = paths
-        self._sources: list[_Source] = []
+        self._sources: list[TextFile] = []
         self._entries = None if loaded is None else list(loaded)
 
     def __call__(self) -> WordMatcher | None:
         """Look.
 
         Returns:
-            A matcher, where the files hold other entries than those in force.
+            A matcher, if the files hold other entries than those in use; else ``None``.
 
         Raises:
             WordListError: the files changed and cannot be used.
@@ -107,31 +107,14 @@ class _Look:
         return WordMatcher(entries) if is_new else None
 
 
-class _Source(Struct, frozen=True):
-    """A file as it was read: its text, or why it has none."""
-
-    name: str
-    text: str | None
-    error: str = ""
-
-
-def _read(paths: Sequence[Path]) -> list[_Source]:
+def _read(paths: Sequence[Path]) -> list[TextFile]:
     if paths:
-        return [_read_file(path) for path in paths]
-    shipped = resources.files("relay.domain").joinpath(_SHIPPED_LIST)
-    return [_Source(_SHIPPED_LIST, shipped.read_text(encoding="utf-8"))]
+        return [read_text_file(path) for path in paths]
+    shipped = resources.files("relay.domain.words").joinpath(_SHIPPED_LIST)
+    return [TextFile(_SHIPPED_LIST, shipped.read_text(encoding="utf-8"))]
 
 
-def _read_file(path: Path) -> _Source:
-    try:
-        return _Source(path.name, path.read_bytes().decode())  # not read_text: line ends stay as they are
-    except OSError as error:
-        return _Source(path.name, None, f"cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        return _Source(path.name, None, "is not UTF-8")
-
-
-def _parse(sources: Sequence[_Source]) -> list[WordEntry]:
+def _parse(sources: Sequence[TextFile]) -> list[WordEntry]:
     entries: list[WordEntry] = []
     errors: list[str] = []
     for source in sources:
@@ -148,10 +131,10 @@ def _parse(sources: Sequence[_Source]) -> list[WordEntry]:
 
 
 def add_entry(path: Path, entry: WordEntry) -> None:
-    """Append an entry to a list; a file that is not there is begun.
+    """Append an entry to a list; the file is created if it does not exist.
 
     Raises:
-        WordListError: the file cannot be used, the entry is wrong or already there. The file is as it was.
+        WordListError: the file cannot be used, or the entry is wrong or already there. The file is unchanged.
     """
     source = _read_for_change(path) if path.exists() else ""
     listed = parse_word_list(source) if source.strip() else []
@@ -165,13 +148,13 @@ def add_entry(path: Path, entry: WordEntry) -> None:
 
 
 def remove_entry(path: Path, text: str) -> int:
-    """Take the entries with this text, in any case of letters, out of a list. Comments between entries stay.
+    """Remove the entries with this text, whatever its case, from a list. Comments between entries stay.
 
     Returns:
-        How many went.
+        How many were removed.
 
     Raises:
-        WordListError: the file cannot be used, or could not be used without them. The file is as it was.
+        WordListError: the file cannot be used, or could not be used without them. The file is unchanged.
     """
     source = _read_for_change(path)
     listed = parse_word_list(source)
@@ -186,7 +169,7 @@ def remove_entry(path: Path, text: str) -> int:
 
 
 def _read_for_change(path: Path) -> str:
-    source = _read_file(path)
+    source = read_text_file(path)
     if source.text is None:
         raise WordListError((f"{source.name}: {source.error}",))
     return source.text
@@ -205,7 +188,7 @@ def _write_entry(entry: WordEntry) -> str:
 
 
 def _quote(text: str) -> str:
-    # A JSON string is a basic string of TOML, but for the delete character, which TOML wants escaped.
+    # A JSON string is a TOML basic string, except for the delete character, which TOML wants escaped.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -214,7 +197,7 @@ def _quote_all(texts: Iterable[str]) -> str:
 
 
 def _cut_out(source: str, goes: Sequence[bool]) -> str:
-    """The source without the blocks of those entries: from the header to the last line that is no comment."""
+    """The source without the blocks of those entries: each from its header to its last line that is not a comment."""
     kept: list[str] = []
     index, going, waiting = -1, False, list[str]()
     for line in source.splitlines(keepends=True):
@@ -233,7 +216,7 @@ def _cut_out(source: str, goes: Sequence[bool]) -> str:
 
 
 def _replace_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new one, and keep its mode and the links to it."""
+    """Replace a file's text atomically, keeping its mode and the links to it."""
     target = path.resolve()
     try:
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -249,5 +232,5 @@ def _replace_text(path: Path, text: str) -> None:
     except (OSError, UnicodeEncodeError) as error:
         with suppress(OSError):
             Path(temporary).unlink()
-        reason = error.strerror if isinstance(error, OSError) else "holds characters that are no text"
+        reason = error.strerror if isinstance(error, OSError) else "contains characters that are not text"
         raise WordListError((f"{path.name}: cannot be written: {reason}",)) from None

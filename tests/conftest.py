@@ -1,11 +1,24 @@
 """Fixtures that several tiers share."""
 
+from functools import cache
+
+import httpx
+from httpx._transports import default as httpx_default
 from hypothesis import settings
 
-from support_postgres import emptied_postgres_url, postgres_server, postgres_url, shared_database
+from support.moves import judge_prepared
+from support.postgres import emptied_postgres_url, postgres_server, postgres_url, shared_database
 
 __all__ = ["emptied_postgres_url", "postgres_server", "postgres_url", "shared_database"]
 
 # How long an example takes depends on what else the machine does; no test asserts it.
 settings.register_profile("relay", deadline=None)
 settings.load_profile("relay")
+
+# Every client of httpx reads all certificates of the machine anew: more work than most requests of a test.
+setattr(httpx_default, "create_ssl_context", cache(httpx.create_ssl_context))  # noqa: B010 — it exports no such name
+
+
+def pytest_sessionfinish() -> None:
+    """Nobody uses the journals any more that relays had."""
+    judge_prepared()

@@ -9,13 +9,14 @@
 
 from relay.app.adapters import StartError
 from relay.app.composition import Relay
-from relay.app.policies import load_words
+from relay.app.policies import load_templates, load_words
 from relay.app.serving import RunningRelay, mark_restored, migrate_journal, run, start_relay
 
 __all__ = [
     "Relay",
     "RunningRelay",
     "StartError",
+    "load_templates",
     "load_words",
     "mark_restored",
     "migrate_journal",

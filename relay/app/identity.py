@@ -1,4 +1,4 @@
-"""Service accounts as clients: whose pod calls, by the API server's word."""
+"""Service accounts as clients: which client a pod's token belongs to."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,8 +6,7 @@ from relay.domain.codes import ProblemCode
 from relay.domain.errors import Unavailable
 from relay.kubernetes.reviews import ReviewFailed, TokenReviews
 from relay.observability.recorder import Recorder
-from relay.sending.gate import RETRY_SOON_SECONDS
-from relay.sending.ports import Clock
+from relay.sending.ports import RETRY_SOON_SECONDS, Clock
 from relay.settings import KubernetesSettings
 
 
@@ -33,7 +32,11 @@ class ServiceAccounts:
         )
 
     async def find_client(self, token: bytes) -> str | None:
-        """See ``Tokens.find_client``."""
+        """The client whose service account the token belongs to; ``None`` if there is none.
+
+        Raises:
+            Unavailable: the API server does not answer.
+        """
         try:
             account = await self._reviews.find_account(token)
         except ReviewFailed as failure:

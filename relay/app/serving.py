@@ -8,20 +8,22 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Coroutine, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Sequence
+from typing import BinaryIO
 
 import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from relay import __version__
 from relay.app.adapters import StartError
 from relay.app.composition import Relay
-from relay.app.reloading import environment, watch_settings, watch_words
-from relay.http.exchange import AsgiApplication
-from relay.settings import ListenSettings, Settings
+from relay.app.reloading import environment, watch_refusals, watch_settings, watch_templates, watch_words
+from relay.http.asgi import AsgiApplication
+from relay.journal.opening import describe_journal
+from relay.settings import ListenSettings, Settings, describe_file, find_file
+from relay.watching import Nudge
 
 _HEADER_TIMEOUT_MS = 10_000
 _YOUNG_OBJECTS = 10_000
@@ -53,6 +55,24 @@ class RunningRelay:
         host = f"[{listen.host}]" if ":" in listen.host else listen.host
         return f"http://{host}:{listen.port}"
 
+    def announce(self) -> None:
+        """Say in one line of the log what this process is: the first thing that somebody looks for."""
+        settings = self._relay.settings
+        listen = settings.listen
+        addresses = [self.base_url]
+        if listen.metrics_port is not None:
+            addresses.append(f"{self.base_url.removesuffix(f':{listen.port}')}:{listen.metrics_port}/metrics")
+        self._relay.log.announce(
+            "process.started",
+            version=__version__,
+            addresses=addresses,
+            settings=describe_file(find_file(environment())),
+            journal=describe_journal(settings.journal.url),
+            accounts={name: account.base_url for name, account in settings.used_accounts().items()},
+            clients=len(settings.clients),
+            receivers=len(settings.receivers),
+        )
+
     async def wait(self) -> None:
         """Return when the listener ended by itself, which it should not."""
         await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -71,13 +91,14 @@ class RunningRelay:
 
 
 async def start_relay(
-    settings: Settings, *, log_stream: BinaryIO | None = None, owns_process: bool = False
+    settings: Settings, *, log_stream: BinaryIO | None = None, owns_process: bool = False, nudge: Nudge | None = None
 ) -> RunningRelay:
     """Open a relay and listen.
 
     Args:
         log_stream: where lines go; standard output if left out.
         owns_process: whether everything that the process says goes through the relay's log.
+        nudge: has settings and word lists read again.
 
     Raises:
         StartError: word lists or journal cannot be used, or nobody can listen there.
@@ -100,7 +121,7 @@ async def start_relay(
         servers.append(_make_server(relay.metrics_application, _address_of(listen), listen.metrics_port))
     tasks = [asyncio.create_task(server.serve(), name="server") for server in servers]
     await asyncio.wait(tasks, timeout=0)
-    return RunningRelay(relay, servers, tasks, _watch(relay))
+    return RunningRelay(relay, servers, tasks, _watch(relay, nudge or Nudge()))
 
 
 def _refuse_taken_ports(listen: ListenSettings) -> None:
@@ -144,16 +165,18 @@ def _make_server(application: AsgiApplication, host: str, port: int) -> Server:
     )
 
 
-def _watch(relay: Relay) -> "list[asyncio.Task[None]]":
-    environ = environment()
-    watches: list[Coroutine[Any, Any, None]] = [watch_words(relay)]
-    if path := environ.get("RELAY_CONFIG"):
-        watches.append(watch_settings(relay, Path(path), environ))
+def _watch(relay: Relay, nudge: Nudge) -> "list[asyncio.Task[None]]":
+    watches = (
+        watch_words(relay, nudge),
+        watch_templates(relay, nudge),
+        watch_settings(relay, environment(), nudge),
+        watch_refusals(relay, environment()),
+    )
     return [asyncio.create_task(watch, name="watch") for watch in watches]
 
 
 def run(settings: Settings) -> None:
-    """Run a relay until SIGTERM or SIGINT.
+    """Run a relay until SIGTERM or SIGINT; SIGHUP has settings and word lists read again.
 
     Raises:
         StartError: it cannot start.
@@ -166,12 +189,17 @@ async def _run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    running = await start_relay(settings, owns_process=True)
+    nudge = Nudge()
+    loop.add_signal_handler(signal.SIGHUP, nudge.give)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    running = await start_relay(settings, owns_process=True, nudge=nudge)
+    running.announce()
     _spare_collector()
     ended = asyncio.ensure_future(running.wait())
     await asyncio.wait({ended, asyncio.ensure_future(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
     failed = ended.done() and not stopping.is_set()
     await running.stop()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # the handler ends with the loop
     if failed:
         raise StartError("the listener ended by itself.", "Check that nobody else uses [listen] host and port.")
 

@@ -9,17 +9,31 @@ unknown or differs between recipients (look before you repeat).
   second connection (DESIGN, "The journal"). ``recover`` is the exception: it runs before any server does.
 """
 
+import errno
+import signal
 import sys
+from io import TextIOWrapper
 from typing import Literal
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
 from relay import __version__
-from relay.cli.console import CommandError, print_error
+from relay.cli.client_commands import request_commands
 from relay.cli.doctor import doctor_commands
-from relay.cli.operator import operator_commands
-from relay.cli.requests import request_commands
+from relay.cli.operator_commands import operator_commands
 from relay.cli.running import running_commands
+from relay.cli.suppression_commands import suppressions_app
+from relay.cli.template_commands import templates_app
+from relay.cli.terminal import (
+    LONGEST_LINE,
+    CommandError,
+    ExitStatus,
+    console,
+    forget_output,
+    is_terminal,
+    open_standard_streams,
+    print_error,
+)
 from relay.cli.words import words_app
 
 app = App(
@@ -30,10 +44,13 @@ app = App(
         "outcome is unknown or differs between recipients: look before you repeat."
     ),
     version=__version__,
+    console=console,
 )
 for commands in (running_commands, request_commands, operator_commands, doctor_commands):
     commands(app)
 app.command(words_app)
+app.command(templates_app)
+app.command(suppressions_app)
 
 
 @app.command
@@ -46,13 +63,37 @@ def completion(shell: Literal["bash", "zsh", "fish"] = "bash") -> int:
     return 0
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 def main() -> None:
     """Run the command of ``sys.argv`` and exit with its status."""
+    open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no arrow still gets its line
+    if not is_terminal():  # help too: plain, and no line broken, so that its examples can be copied
+        app.help_formatter, app.help_format, console.width = "plain", "plaintext", LONGEST_LINE
     try:
-        status = app(sys.argv[1:], exit_on_error=True)
+        status = app(sys.argv[1:], exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        remedy = f"See: {' '.join(['relay', *(error.command_chain or ()), '--help'])}"
+        print_error(CommandError(str(error), remedy, ExitStatus.USAGE))
+        sys.exit(ExitStatus.USAGE)
     except CommandError as error:
         print_error(error)
         sys.exit(error.status)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # `relay unknown list | head` has read enough
+        forget_output(sys.stdout)
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as failure:
+        if failure.errno not in _FULL:
+            raise
+        forget_output(sys.stdout)
+        what = f"the output cannot be written in full: {failure.strerror}."
+        print_error(CommandError(what, "Look what was done before you repeat it.", ExitStatus.UNCLEAR))
+        sys.exit(ExitStatus.UNCLEAR)
     sys.exit(status if isinstance(status, int) else 0)

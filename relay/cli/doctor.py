@@ -5,16 +5,14 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 from cyclopts import App, Parameter
 from rich.markup import escape
-from rich.table import Table
 
-from relay.cli.console import CommandError, ExitStatus, console
-from relay.settings import SettingsError, load_settings
+from relay.cli.terminal import CommandError, ExitStatus, Json, is_terminal, note, print_json, print_rows
+from relay.settings import SettingsError, describe_file, find_file, load_settings
 
 if TYPE_CHECKING:
-    from relay.app.checkup import Finding
+    from relay.app.self_check import Finding
 
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -27,7 +25,7 @@ def doctor_commands(app: App) -> None:
 def doctor(
     *,
     idle: Annotated[float, Parameter(help="Also see for how long smsclone keeps an idle connection, up to here.")] = 0,
-    json: Annotated[bool, Parameter(negative="", help="One JSON array instead of a table.")] = False,
+    json: Json = False,
 ) -> int:
     """Look at everything a relay with these settings needs: settings, keys, words, journal, clock, smsclone, balance.
 
@@ -36,36 +34,34 @@ def doctor(
 
     Example: RELAY_CONFIG=relay.toml relay doctor --idle 120
     """
-    from relay.app.checkup import Finding, Verdict, check_up, failed
+    from relay.app.self_check import Finding, Grade, check_up, failed
 
     if not 0 <= idle <= 3600:
         raise CommandError("--idle must be 0 to 3600 seconds.", "Give --idle 120.", ExitStatus.USAGE)
 
     async def look() -> list[Finding]:
-        return [finding async for finding in check_up(settings, idle_seconds=idle)]
+        return [finding async for finding in check_up(settings, file, idle_seconds=idle)]
 
-    status = ExitStatus.USAGE
+    status, file = ExitStatus.USAGE, find_file(os.environ)
     try:
         settings = load_settings(os.environ)
     except SettingsError as failure:
+        note(f"settings: {escape(describe_file(file))}")
         findings = [failed(error.path, "is wrong", error.message) for error in failure.errors]
     else:
         findings = asyncio.run(look())
-        fails = any(finding.verdict is Verdict.FAIL for finding in findings)
+        fails = any(finding.verdict is Grade.FAIL for finding in findings)
         status = ExitStatus.REFUSED if fails else ExitStatus.DONE
     if json:
-        console.print(msgspec.json.encode(findings).decode(), markup=False, soft_wrap=True)
+        print_json(findings)
     else:
         _print_table(findings)
     return status
 
 
 def _print_table(findings: "Sequence[Finding]") -> None:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in range(3):
-        table.add_column()
-    for finding in findings:
-        verdict = finding.verdict.value
-        says = escape(finding.says) + (f"\n[dim]{escape(finding.remedy)}[/]" if finding.remedy else "")
-        table.add_row(f"[{_STYLES[verdict]}]{verdict}[/]", escape(finding.topic), says)
-    console.print(table)
+    if is_terminal():
+        rows = [(each.verdict.value, each.topic, f"{each.says}\n{each.remedy}".strip()) for each in findings]
+        print_rows(("", "", ""), rows, styles=_STYLES)
+    else:
+        print_rows(("",) * 4, [(each.verdict.value, each.topic, each.says, each.remedy) for each in findings])

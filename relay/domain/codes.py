@@ -1,7 +1,7 @@
 """The closed vocabularies of the relay: every status, code, route and message type that can leave it.
 
 Owns which status each recipient code implies and which answers are safe to repeat. It must never learn a code of the
-upstream (``relay.smsclone.codes`` translates those) nor an HTTP status (``relay.http.problems`` does).
+upstream (``relay.smsclone.upstream_codes`` translates those) nor an HTTP status (``relay.http.problems`` does).
 """
 
 from collections.abc import Iterable
@@ -47,6 +47,7 @@ class Code(StrEnum):
     INTERRUPTED = "interrupted"
     INVALID_NUMBER = "invalid_number"
     RECIPIENT_CAPPED = "recipient_capped"
+    SUPPRESSED = "suppressed"
     EXPIRED = "expired"
     DEADLINE = "deadline"
     CANCELLED = "cancelled"
@@ -54,7 +55,9 @@ class Code(StrEnum):
     UPSTREAM_REJECTED = "upstream_rejected"
     INTERRUPTED_BEFORE_DIAL = "interrupted_before_dial"
     QUEUED = "queued"
+    SCHEDULED = "scheduled"
     HELD_QUIET_HOURS = "held_quiet_hours"
+    HELD_WINDOW = "held_window"
     DIALLING = "dialling"
     DUPLICATE_RECIPIENT = "duplicate_recipient"
 
@@ -73,6 +76,7 @@ STATUS_OF: dict[Code, Status] = {
     Code.INTERRUPTED: Status.UNKNOWN,
     Code.INVALID_NUMBER: Status.NOT_SENT,
     Code.RECIPIENT_CAPPED: Status.NOT_SENT,
+    Code.SUPPRESSED: Status.NOT_SENT,
     Code.EXPIRED: Status.NOT_SENT,
     Code.DEADLINE: Status.NOT_SENT,
     Code.CANCELLED: Status.NOT_SENT,
@@ -80,7 +84,9 @@ STATUS_OF: dict[Code, Status] = {
     Code.UPSTREAM_REJECTED: Status.NOT_SENT,
     Code.INTERRUPTED_BEFORE_DIAL: Status.NOT_SENT,
     Code.QUEUED: Status.QUEUED,
+    Code.SCHEDULED: Status.QUEUED,
     Code.HELD_QUIET_HOURS: Status.QUEUED,
+    Code.HELD_WINDOW: Status.QUEUED,
     Code.DIALLING: Status.IN_PROGRESS,
 }
 """The one status that each code has. ``duplicate_recipient`` is absent: it takes the status of the first entry."""
@@ -116,6 +122,20 @@ class RequestedRoute(StrEnum):
     NORMAL = "normal"
     DND = "dnd"
     DND_FALLBACK = "dnd-fallback"
+
+
+class AccountReason(StrEnum):
+    """Why a call did not go by the first account of its client's list."""
+
+    BREAKER_OPEN = "breaker_open"
+    """It does not answer, or refused our credentials before; its breaker is open."""
+    NO_BALANCE = "no_balance"
+    PAUSED = "paused"
+    CREDENTIALS = "credentials"
+    """It refused our credentials for this very call."""
+    UNREACHABLE = "unreachable"
+    """No connection to it was made for this very call."""
+    SENDER_NOT_REGISTERED = "sender_not_registered"
 
 
 class RouteReason(StrEnum):
@@ -177,6 +197,10 @@ class Permission(StrEnum):
     READ = "read"
     PREVIEW = "preview"
     BALANCE = "balance"
+    USAGE = "usage"
+    """Read what the client itself used."""
+    SUPPRESS = "suppress"
+    """Say to which numbers the client's own messages are not to go."""
     OPERATE = "operate"
     """Pause and resume, list and resolve unknown outcomes, erase: the operator's commands go through the server."""
 
@@ -198,20 +222,25 @@ class ProblemCode(StrEnum):
     USE_ASYNC = "use_async"
     MESSAGE_TOO_LONG_ENCODED = "message_too_long_encoded"
     NON_GSM_TEXT = "non_gsm_text"
+    NON_GSM_VALUE = "non_gsm_value"
     TOO_MANY_SEGMENTS = "too_many_segments"
     BLOCKED_WORDS = "blocked_words"
     BLOCKED_SENDER = "blocked_sender"
     QUIET_HOURS = "quiet_hours"
+    OUTSIDE_WINDOW = "outside_window"
     UNAUTHENTICATED = "unauthenticated"
     SENDER_NOT_ALLOWED = "sender_not_allowed"
     ROUTE_NOT_ALLOWED = "route_not_allowed"
     MESSAGE_TYPE_NOT_ALLOWED = "message_type_not_allowed"
+    TEMPLATE_REQUIRED = "template_required"
     PERMISSION_MISSING = "permission_missing"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
+    IDEMPOTENCY_KEY_EXPIRED = "idempotency_key_expired"
     INVALID_IDEMPOTENCY_KEY = "invalid_idempotency_key"
     RATE_LIMITED = "rate_limited"
     QUOTA_EXCEEDED = "quota_exceeded"
+    BUDGET_EXCEEDED = "budget_exceeded"
     RECIPIENT_CAPPED = "recipient_capped"
     UPSTREAM_CREDENTIALS = "upstream_credentials"
     UPSTREAM_CONTRACT = "upstream_contract"
@@ -222,6 +251,7 @@ class ProblemCode(StrEnum):
     DRAINING = "draining"
     PAUSED = "paused"
     ALREADY_DIALLED = "already_dialled"
+    ALREADY_ENDED = "already_ended"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     BAD_REQUEST = "bad_request"
@@ -229,16 +259,44 @@ class ProblemCode(StrEnum):
     """A bug of ours before the claim: certainly nothing was sent."""
 
 
+class Rejection(StrEnum):
+    """Why an upstream refused a whole batch. Nothing of it was processed."""
+
+    CREDENTIALS = "credentials"
+    """User name or password."""
+    CONTRACT = "contract"
+    """The call itself was wrong, or the reason is undocumented."""
+    NO_BALANCE = "no_balance"
+    BLOCKED_SENDER = "blocked_sender"
+    BLOCKED_WORDS = "blocked_words"
+    TOO_MANY_RECIPIENTS = "too_many_recipients"
+
+    @property
+    def problem(self) -> ProblemCode:
+        """The problem code for a caller whose whole notification was refused for this reason."""
+        return _PROBLEM_OF[self]
+
+
+_PROBLEM_OF: dict[Rejection, ProblemCode] = {
+    Rejection.CREDENTIALS: ProblemCode.UPSTREAM_CREDENTIALS,
+    Rejection.CONTRACT: ProblemCode.UPSTREAM_CONTRACT,
+    Rejection.NO_BALANCE: ProblemCode.UPSTREAM_NO_BALANCE,
+    Rejection.BLOCKED_SENDER: ProblemCode.BLOCKED_SENDER,
+    Rejection.BLOCKED_WORDS: ProblemCode.BLOCKED_WORDS,
+    Rejection.TOO_MANY_RECIPIENTS: ProblemCode.UPSTREAM_CONTRACT,
+}
+
+
 def is_retry_safe(status: Status) -> bool:
-    """Tell whether the caller may send again: exactly where certainly nothing was sent."""
+    """Whether the caller may send again: only if certainly nothing was sent."""
     return status is Status.NOT_SENT
 
 
 def common_status(statuses: Iterable[Status]) -> NotificationStatus:
-    """Give the status that all recipients share, or ``partial`` when they differ.
+    """The status that all recipients share, or ``partial`` if they differ.
 
     Raises:
-        ValueError: there is no recipient at all.
+        ValueError: there are no recipients.
     """
     distinct = set(statuses)
     if not distinct:

@@ -4,10 +4,10 @@
 
     Refusal
     ├── ValidationFailed      field errors, all at once
-    ├── Blocked               prefilter (or TG18/TG19 of the upstream)
+    ├── Blocked               prefilter (or the upstream)
     ├── NotAllowed            the client may not do this
     ├── LimitReached          rate, quota, per-recipient cap
-    ├── QuietHours            promotional traffic outside its hours
+    ├── OutsideHours          quiet hours, or outside a delivery window
     ├── IdempotencyConflict   same key, other request or still running
     └── Unavailable           overloaded, draining, paused, breaker open, journal away
 
@@ -42,7 +42,12 @@ class Refusal(Exception):
         code: which problem it is; ``relay.http.problems`` knows its HTTP status.
         detail: what is wrong and what to do.
         retry_after_seconds: when it is worth trying again, where that is known.
+
+    Attributes:
+        stage: where the no was said, for the counters. Whoever turns a refusal into an answer counts it, once.
     """
+
+    stage = "edge"
 
     def __init__(self, code: ProblemCode, detail: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(code.value)
@@ -109,11 +114,11 @@ class LimitReached(Refusal):
         self.remaining = remaining
 
 
-class QuietHours(Refusal):
-    """Promotional traffic outside its hours; ``allowed_from`` is milliseconds since 1970-01-01 UTC."""
+class OutsideHours(Refusal):
+    """Not at this hour; ``allowed_from`` is milliseconds since 1970-01-01 UTC."""
 
-    def __init__(self, detail: str, *, allowed_from: int, retry_after_seconds: float) -> None:
-        super().__init__(ProblemCode.QUIET_HOURS, detail, retry_after_seconds=retry_after_seconds)
+    def __init__(self, code: ProblemCode, detail: str, *, allowed_from: int, retry_after_seconds: float) -> None:
+        super().__init__(code, detail, retry_after_seconds=retry_after_seconds)
         self.allowed_from = allowed_from
 
 
@@ -123,3 +128,12 @@ class IdempotencyConflict(Refusal):
 
 class Unavailable(Refusal):
     """Something that passes: overloaded, draining, paused, breaker open, journal away."""
+
+
+class Overloaded(Unavailable):
+    """All places are held, and this client holds its share of them; ``reason`` is the rule's word for it."""
+
+    def __init__(self, detail: str, *, client: str, reason: str, retry_after_seconds: float) -> None:
+        super().__init__(ProblemCode.OVERLOADED, detail, retry_after_seconds=retry_after_seconds)
+        self.client = client
+        self.reason = reason

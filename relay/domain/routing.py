@@ -1,4 +1,4 @@
-"""Which way a notification goes, and when it may go: the route table, quiet hours, the second attempt.
+"""Which way a notification goes: the route table, the second attempt; and the days that are counted.
 
 Promotional traffic never takes a DND route, whatever a table or a caller says: the person opted out. Times come in as
 milliseconds since 1970-01-01 UTC, zones as objects; nothing here looks at a clock.
@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from types import MappingProxyType
-
-from msgspec import Struct
 
 from relay.domain.codes import Code, MessageType, ProblemCode, RequestedRoute, Route, RouteReason
 from relay.domain.errors import NotAllowed
@@ -28,17 +26,6 @@ DEFAULT_ROUTES: Mapping[MessageType, Route] = MappingProxyType(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = timedelta(days=1)
-
-
-class QuietWindow(Struct, frozen=True):
-    """When messages of a type are not sent: from one minute of the day up to, not including, another.
-
-    The window passes midnight where ``from_minute`` is the later one; where both are equal there are no quiet hours.
-    """
-
-    from_minute: int
-    to_minute: int
-    time_zone: tzinfo
 
 
 def check_route_table(table: Mapping[MessageType, Route]) -> list[str]:
@@ -109,33 +96,6 @@ def choose_second_attempt(
     return tuple(index for index, outcome in outcomes.items() if outcome.code is Code.DND_REJECTED)
 
 
-def quiet_until(window: QuietWindow, now_ms: int) -> int | None:
-    """Say when the quiet hours end that are on now.
-
-    Returns:
-        Milliseconds since 1970-01-01 UTC, later than ``now_ms``; ``None`` where sending is allowed now.
-
-    Example:
-        >>> night = QuietWindow(20 * 60, 8 * 60, UTC)
-        >>> quiet_until(night, 7 * 3_600_000) == 8 * 3_600_000
-        True
-        >>> quiet_until(night, 8 * 3_600_000) is None
-        True
-    """
-    now = _local(now_ms, window.time_zone)
-    minute = now.hour * 60 + now.minute
-    if window.from_minute <= window.to_minute:
-        quiet, ends_tomorrow = window.from_minute <= minute < window.to_minute, False
-    else:
-        quiet, ends_tomorrow = minute >= window.from_minute or minute < window.to_minute, minute >= window.from_minute
-    if not quiet:
-        return None
-    end = _at(now.date() + _DAY if ends_tomorrow else now.date(), window.to_minute, window.time_zone)
-    if _milliseconds(end) <= now_ms:  # the hour that a zone's clocks repeat in autumn: its second pass
-        end = end.replace(fold=1)
-    return _milliseconds(end)
-
-
 def day_of(now_ms: int, zone: tzinfo) -> str:
     """Give the calendar day in a zone, as ``2026-11-25``.
 
@@ -155,6 +115,18 @@ def seconds_to_midnight(now_ms: int, zone: tzinfo) -> float:
     """
     tomorrow = _at(_local(now_ms, zone).date() + _DAY, 0, zone)
     return (_milliseconds(tomorrow) - now_ms) / 1000
+
+
+def month_span(now_ms: int, zone: tzinfo) -> tuple[int, int]:
+    """Give when the calendar month of a zone began, and when the next one begins, in milliseconds.
+
+    Example:
+        >>> month_span(1_500, UTC)
+        (0, 2678400000)
+    """
+    first = _local(now_ms, zone).date().replace(day=1)
+    following = (first + 31 * _DAY).replace(day=1)
+    return _milliseconds(_at(first, 0, zone)), _milliseconds(_at(following, 0, zone))
 
 
 def _local(now_ms: int, zone: tzinfo) -> datetime:

@@ -1,10 +1,12 @@
-"""A string that never prints itself: passwords, keys, tokens."""
+"""A string that never prints itself (passwords, keys, tokens), and the forms in which others may repeat one."""
+
+from urllib.parse import quote, quote_plus
 
 
 class Secret:
-    """Hold a secret so that no repr, log line, format or traceback shows it.
+    """Holds a secret so that no repr, log line, format or traceback shows it.
 
-    Equality is not defined on purpose: compare digests in constant time instead.
+    Equality is deliberately not defined: compare digests in constant time instead.
 
     Example:
         >>> password = Secret("correct horse")
@@ -20,7 +22,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Give the secret itself, at the one place that needs it."""
+        """The secret itself. Call it only where the secret is used."""
         return self._value
 
     def __repr__(self) -> str:
@@ -34,3 +36,13 @@ class Secret:
 
     def __reduce__(self) -> tuple[type, tuple[str]]:
         raise TypeError("a secret cannot be pickled")
+
+
+def written_forms(text: str) -> tuple[str, ...]:
+    """How somebody who was sent a text in a URL may repeat it: as it is, or percent-encoded in one of three ways.
+
+    Example:
+        >>> written_forms("p/ ")
+        ('p/ ', 'p/%20', 'p%2F%20', 'p%2F+')
+    """
+    return tuple(dict.fromkeys((text, quote(text), quote(text, safe=""), quote_plus(text))))

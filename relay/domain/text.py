@@ -29,6 +29,9 @@ GSM_SINGLE, GSM_PART = 160, 153
 UCS_SINGLE, UCS_PART = 70, 67
 """The same in UTF-16 units."""
 
+MOST_SEGMENTS = 10
+"""Of one message."""
+
 LONGEST = 6_400
 """Code points beyond which a text is only counted: NFC makes one character of at most four, and ten segments hold 1,530
 characters, so nothing longer can be sent."""

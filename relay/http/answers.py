@@ -5,12 +5,28 @@ proxies and client libraries to repeat. A problem is answered only where certain
 shares the cause (SPEC section 2).
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from relay.domain.codes import Code, MessageType, NotificationStatus, ProblemCode, ResolvedBy, Status
+from relay.domain.codes import (
+    AccountReason,
+    Code,
+    MessageType,
+    NotificationStatus,
+    ProblemCode,
+    Rejection,
+    RequestedRoute,
+    ResolvedBy,
+    Route,
+    RouteReason,
+    Status,
+    common_status,
+)
 from relay.domain.errors import Blocked, Refusal, Unavailable
 from relay.domain.notification import (
     Mode,
@@ -21,49 +37,38 @@ from relay.domain.notification import (
     TextFacts,
     UpstreamRecord,
     count_statuses,
-    overall_status,
+    iterate_recipients,
     view_recipients,
 )
-from relay.http.exchange import Header, Reply
-from relay.http.problems import problem_response
+from relay.http.asgi import WireResponse
+from relay.http.problems import render_problem
 from relay.http.times import format_time
 from relay.sending.requests import Answer
+from relay.sending.turns import Slices
 
-PRIVATE: Header = (b"cache-control", b"no-store")
+PRIVATE = {"cache-control": "no-store"}
 """On every answer that holds numbers or texts."""
 
-UPSTREAM_PROBLEMS: dict[str, ProblemCode] = {
-    "TG11": ProblemCode.UPSTREAM_CREDENTIALS,
-    "TG12": ProblemCode.UPSTREAM_CREDENTIALS,
-    "TG13": ProblemCode.UPSTREAM_CREDENTIALS,
-    "TG14": ProblemCode.UPSTREAM_CONTRACT,
-    "TG15": ProblemCode.UPSTREAM_CONTRACT,
-    "TG16": ProblemCode.UPSTREAM_CONTRACT,
-    "TG17": ProblemCode.UPSTREAM_NO_BALANCE,
-    "TG18": ProblemCode.BLOCKED_SENDER,
-    "TG19": ProblemCode.BLOCKED_WORDS,
-    "TG20": ProblemCode.UPSTREAM_CONTRACT,
-}
-"""The upstream's no to a whole batch → the problem, where nothing else became of the notification (SPEC section 2)."""
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 _NO_BALANCE_SECONDS = 60.0
 """How long sends stop after TG17 when no poll shows units before (SPEC section 5)."""
 
 _UNREACHABLE_SECONDS = 5.0
-_NOT_COUNTED = frozenset({Code.INVALID_NUMBER, Code.DUPLICATE_RECIPIENT, Code.RECIPIENT_CAPPED})
+_NOT_COUNTED = frozenset({Code.INVALID_NUMBER, Code.DUPLICATE_RECIPIENT, Code.RECIPIENT_CAPPED, Code.SUPPRESSED})
 """Entries for which no call was to be made: they stand beside a shared cause without hindering it."""
 
 _DETAILS = {
-    ProblemCode.UPSTREAM_CREDENTIALS: "smsclone refused the relay's credentials. Nothing was sent.",
+    ProblemCode.UPSTREAM_CREDENTIALS: "The account refused the relay's credentials. Nothing was sent.",
     ProblemCode.UPSTREAM_CONTRACT: "smsclone refused the call, and sending it again will not help. Nothing was sent.",
-    ProblemCode.UPSTREAM_NO_BALANCE: "The units at smsclone do not suffice. Nothing was sent.",
-    ProblemCode.UPSTREAM_UNREACHABLE: "No connection to smsclone was made. Nothing was sent.",
+    ProblemCode.UPSTREAM_NO_BALANCE: "The units at the account do not suffice. Nothing was sent.",
+    ProblemCode.UPSTREAM_UNREACHABLE: "No connection to an account was made. Nothing was sent.",
     ProblemCode.BLOCKED_SENDER: "smsclone blocks this sender. Nothing was sent.",
     ProblemCode.BLOCKED_WORDS: "smsclone found words that it blocks; it does not say which. Nothing was sent.",
 }
 
 
-class UpstreamBody(Struct, frozen=True):
+class UpstreamBody(Struct, frozen=True, gc=False):
     """What smsclone said about a recipient, as it said it."""
 
     code: str
@@ -72,7 +77,7 @@ class UpstreamBody(Struct, frozen=True):
     message_id: str | None
 
 
-class RecipientBody(Struct, frozen=True, omit_defaults=True):
+class RecipientBody(Struct, frozen=True, omit_defaults=True, gc=False):
     """What became of one requested number. `reason` is there for `invalid_number` only, `resolved_by` where an unknown
     outcome became definite later."""
 
@@ -82,9 +87,11 @@ class RecipientBody(Struct, frozen=True, omit_defaults=True):
     code: Code
     retry_safe: bool
     attempts: int
+    account: str | None
     upstream: UpstreamBody | None
     reason: str | None = None
     resolved_by: ResolvedBy | None = None
+    resent_as: str | None = None
 
 
 class CountsBody(Struct, frozen=True, omit_defaults=True):
@@ -98,6 +105,17 @@ class CountsBody(Struct, frozen=True, omit_defaults=True):
     in_progress: int = 0
 
 
+class RouteTakenBody(Struct, frozen=True, omit_defaults=True):
+    """Which way it went: the route and why, and the account, if all recipients share one. `account_reason` is there
+    where that was not the client's first: why the first one was not used."""
+
+    requested: RequestedRoute
+    used: Route
+    reason: RouteReason
+    account: str | UnsetType | None = UNSET
+    account_reason: AccountReason | None = None
+
+
 class NotificationBody(Struct, frozen=True, kw_only=True):
     """A notification and what became of it."""
 
@@ -108,17 +126,49 @@ class NotificationBody(Struct, frozen=True, kw_only=True):
     sandbox: bool
     message_type: MessageType
     sender: str
-    route: RouteDecision
+    route: RouteTakenBody
     text: TextFacts
     warnings: tuple[SendWarning, ...]
     counts: CountsBody
     recipients: list[RecipientBody]
     created_at: str
     completed_at: str | None
+    billing_code: str | UnsetType = UNSET
+    send_at: str | UnsetType = UNSET
+    duplicate_of: str | UnsetType = UNSET
     client: str | UnsetType = UNSET
+    resend_of: str | UnsetType = UNSET
+
+
+class AcceptedItem(Struct, frozen=True, omit_defaults=True):
+    """An item that was accepted; `replayed` where an earlier request with its key answered it."""
+
+    index: int
+    id: str
+    status: NotificationStatus
+    replayed: bool = False
+
+
+class RefusedItem(Struct, frozen=True):
+    """An item that was refused, with the problem document that it alone would have got."""
+
+    index: int
+    problem: dict[str, Any]
+
+
+class BatchBody(Struct, frozen=True):
+    """What became of each item, in order."""
+
+    items: list[AcceptedItem | RefusedItem]
+    accepted: int
+    refused: int
 
 
 _encoder = msgspec.json.Encoder()
+
+_NO_RECIPIENTS = b'"recipients":[]'
+_ENCODED_AT_ONCE = 100
+"""Recipients that are looked at and encoded before anybody else may have a turn: a third of a millisecond."""
 
 
 def build_notification(
@@ -132,39 +182,89 @@ def build_notification(
         with_client: whether to say whose it is (for the operator).
         with_inputs: whether to repeat the numbers as the caller wrote them (not in callbacks).
     """
-    return _build(stored, view_recipients(stored), replayed, with_client, with_inputs)
+    results = view_recipients(stored)
+    recipients = [_recipient(result, with_inputs) for result in results]
+    return _build(stored, count_statuses(results), _accounts_of(results), recipients, replayed, with_client)
 
 
 def _build(
-    stored: Stored, results: Sequence[RecipientResult], replayed: bool, with_client: bool, with_inputs: bool
+    stored: Stored,
+    counts: Mapping[Status, int],
+    accounts: Mapping[str, AccountReason | None],
+    recipients: list[RecipientBody],
+    replayed: bool,
+    with_client: bool,
 ) -> NotificationBody:
     notification = stored.notification
     return NotificationBody(
         id=notification.id,
         reference=notification.reference,
-        status=overall_status(results),
+        status=common_status(counts),
         replayed=replayed,
         sandbox=notification.sandbox,
         message_type=notification.message_type,
         sender=notification.sender,
-        route=notification.route,
+        route=_route(notification.route, accounts),
         text=notification.text,
         warnings=notification.warnings,
-        counts=_count(results),
-        recipients=[_recipient(result, with_inputs) for result in results],
+        counts=count_body(counts),
+        recipients=recipients,
         created_at=format_time(notification.created_at),
         completed_at=None if stored.completed_at is None else format_time(stored.completed_at),
+        billing_code=notification.billing_code or UNSET,
+        send_at=UNSET if notification.send_at is None else format_time(notification.send_at),
+        # Without a key only its content can have made it the answer to another request.
+        duplicate_of=notification.id if replayed and notification.idempotency_key is None else UNSET,
         client=notification.client if with_client else UNSET,
+        resend_of=notification.resend_of or UNSET,
     )
 
 
-def answer_body(stored: Stored, *, replayed: bool = False) -> bytes:
-    """Encode the answer about a notification (SPEC section 2, Answer)."""
-    return _encoder.encode(build_notification(stored, replayed=replayed))
+async def encode_notification(
+    stored: Stored,
+    slices: Slices,
+    *,
+    replayed: bool = False,
+    with_client: bool = False,
+    show: Callable[[RecipientBody], RecipientBody] = lambda body: body,
+) -> bytes:
+    """Encode the answer about a notification (SPEC section 2, Answer), in slices: it may have very many recipients.
+
+    Args:
+        show: makes what is shown of a recipient.
+    """
+    counts: Counter[Status] = Counter()
+    accounts: dict[str, AccountReason | None] = {}
+    parts: list[bytes] = []
+    bodies: list[RecipientBody] = []
+    for result in iterate_recipients(stored):
+        counts[result.status] += 1
+        accounts |= _accounts_of([result])
+        bodies.append(show(_recipient(result, with_input=True)))
+        if len(bodies) == _ENCODED_AT_ONCE:
+            parts.append(_encoder.encode(bodies)[1:-1])
+            bodies = []
+            await slices.pause()
+    if bodies:
+        parts.append(_encoder.encode(bodies)[1:-1])
+    # Put together in one copy, for it may be megabytes. Inside a text the quotes of the mark would be escaped.
+    whole = _encoder.encode(_build(stored, counts, accounts, [], replayed, with_client))
+    before, mark, after = whole.partition(_NO_RECIPIENTS)
+    return b"".join((before, mark[:-1], b",".join(parts), b"]", after))
 
 
-def _count(results: Sequence[RecipientResult]) -> CountsBody:
-    counts = count_statuses(results)
+def _accounts_of(results: Iterable[RecipientResult]) -> dict[str, AccountReason | None]:
+    """The accounts that recipients were called at, and why that was not the first."""
+    return {result.account: result.account_reason for result in results if result.account is not None}
+
+
+def _route(route: RouteDecision, accounts: Mapping[str, AccountReason | None]) -> RouteTakenBody:
+    account, reason = next(iter(accounts.items())) if len(accounts) == 1 else (None, None)
+    return RouteTakenBody(route.requested, route.used, route.reason, account, reason)
+
+
+def count_body(counts: Mapping[Status, int]) -> CountsBody:
+    """Counts as an answer tells them."""
     return CountsBody(
         sent=counts.get(Status.SENT, 0),
         rejected=counts.get(Status.REJECTED, 0),
@@ -183,9 +283,11 @@ def _recipient(result: RecipientResult, with_input: bool) -> RecipientBody:
         result.code,
         result.retry_safe,
         result.attempts,
+        result.account,
         None if result.upstream is None else _upstream(result.upstream),
         result.reason,
         result.resolved_by,
+        result.resent_as,
     )
 
 
@@ -193,12 +295,15 @@ def _upstream(record: UpstreamRecord) -> UpstreamBody:
     return UpstreamBody(record.code, record.status, record.description, record.message_id)
 
 
-def answer_response(answer: Answer, request_id: str, headers: tuple[Header, ...] = ()) -> Reply:
+async def answer_response(
+    answer: Answer, request_id: str, slices: Slices, headers: Mapping[str, str] = NO_HEADERS
+) -> WireResponse:
     """Answer a request to send.
 
     Args:
         answer: what the core gave: just claimed, or of an earlier request with the same key.
         request_id: of this request.
+        slices: in which very many recipients are told.
         headers: what else is said, such as ``Preference-Applied``.
 
     Returns:
@@ -206,22 +311,26 @@ def answer_response(answer: Answer, request_id: str, headers: tuple[Header, ...]
         reason; else 200.
     """
     stored = answer.stored
+    said = dict(headers)
     if answer.replayed:
-        headers = (*headers, (b"idempotency-replayed", b"true"))
+        said["idempotency-replayed"] = "true"
     if stored.notification.mode is Mode.ASYNCHRONOUS:
-        return Reply(202, answer_body(stored, replayed=answer.replayed), headers=(*headers, location(stored), PRIVATE))
-    results = view_recipients(stored)
+        said |= location(stored) | PRIVATE
+        return WireResponse(202, await encode_notification(stored, slices, replayed=answer.replayed), said)
+    results = view_recipients(stored) if answer.results is None else answer.results
     refusal = find_shared_cause(results)
     if refusal is not None:
-        reply = problem_response(refusal, request_id, notification_id=stored.notification.id)
-        return msgspec.structs.replace(reply, headers=(*headers, *reply.headers))
-    body = _build(stored, results, answer.replayed, with_client=False, with_inputs=True)
-    return Reply(200, _encoder.encode(body), headers=(*headers, PRIVATE))
+        problem = render_problem(refusal, request_id, notification_id=stored.notification.id)
+        return msgspec.structs.replace(problem, headers=said | problem.headers).wire()
+    recipients = [_recipient(result, with_input=True) for result in results]
+    counts, accounts = count_statuses(results), _accounts_of(results)
+    body = _build(stored, counts, accounts, recipients, answer.replayed, with_client=False)
+    return WireResponse(200, _encoder.encode(body), said | PRIVATE)
 
 
-def location(stored: Stored) -> Header:
+def location(stored: Stored) -> dict[str, str]:
     """Where the outcome can be looked up."""
-    return b"location", b"/v1/notifications/" + stored.notification.id.encode("ascii")
+    return {"location": f"/v1/notifications/{stored.notification.id}"}
 
 
 def find_shared_cause(results: Sequence[RecipientResult]) -> Refusal | None:
@@ -245,8 +354,8 @@ def _problem_of(result: RecipientResult) -> ProblemCode | None:
         return None
     if result.code is Code.UPSTREAM_UNREACHABLE:
         return ProblemCode.UPSTREAM_UNREACHABLE
-    if result.code is Code.UPSTREAM_REJECTED and result.upstream is not None:
-        return UPSTREAM_PROBLEMS.get(result.upstream.code, ProblemCode.UPSTREAM_CONTRACT)
+    if result.code is Code.UPSTREAM_REJECTED:
+        return (result.rejection or Rejection.CONTRACT).problem
     return None
 
 

@@ -1,41 +1,49 @@
-"""Puts the front together: the edge outside, litestar inside, one handler a route.
+"""Puts the front together: an ordinary litestar application, and the edge around it."""
 
-**Decisions**
-
-- 2026-11-25: endpoints are functions from ``Exchange`` to ``Reply``; litestar routes to them and knows nothing of
-  bodies, exceptions or encodings, because its own decoding answers invalid UTF-8 and deep nesting with 500 (pitfalls
-  B2.1). Rejected: litestar's ``data`` parameters with guards.
-- 2026-11-25: ``POST /v1/notifications`` is answered by the edge itself. Measured in process: 29 µs there
-  and 59 µs through litestar, of 560 µs for a whole notification. Everything else goes through litestar.
-"""
-
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any
 
-from litestar import Litestar, Request, Response
-from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
+from litestar import Controller, Litestar
+from litestar.di import Provide
+from litestar.openapi.config import OpenAPIConfig
 from msgspec import Struct
 
+from relay.http.admission_middleware import AdmissionMiddleware
+from relay.http.asgi import AsgiApplication
+from relay.http.audit_list import AuditController
 from relay.http.auth import Gate
-from relay.http.balance import BalancePage
-from relay.http.batch import Batch
-from relay.http.documents import DocumentPages
-from relay.http.edge import SCOPE_KEY, Edge, RequestRecorder
-from relay.http.exchange import AsgiApplication, Exchange, Reply, Route
-from relay.http.health import HealthPages
-from relay.http.listing import Listing
-from relay.http.metrics import MetricsPage, MetricsSource
-from relay.http.notifications import Notifications
-from relay.http.operator import OperatorPages
-from relay.http.responder import Responder
-from relay.http.routes import RouteTable
+from relay.http.batch import BatchController
+from relay.http.console import ConsoleController
+from relay.http.documents import Documents, OpenApiController, PagesController, RootController
+from relay.http.edge import Edge, RequestRecorder, Routes
+from relay.http.notifications import NotificationController
+from relay.http.operator import OperatorController
+from relay.http.problems import EXCEPTION_HANDLERS
+from relay.http.request import RelayRequest
+from relay.http.status import BalanceController, HealthController, MetricsController, MetricsSource, Readiness
+from relay.http.template_list import Templates, TemplatesController
+from relay.http.unknowns import UnknownController
+from relay.http.usage_report import UsageController
 from relay.sending.events import Events
 from relay.sending.ports import Clock, Ids
 from relay.sending.requests import Operations, Sending
 
-_PLACEHOLDER = re.compile(r"{([a-z_]+)}")
+NO_SERVICES: Mapping[str, Any] = MappingProxyType({})
+Controllers = Sequence[type[Controller]]
+
+API: Controllers = (
+    NotificationController,
+    BatchController,
+    BalanceController,
+    UsageController,
+    TemplatesController,
+    OperatorController,
+    UnknownController,
+    AuditController,
+    HealthController,
+)
+"""What is always served, in the order of the reference page."""
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -47,7 +55,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     ids: Ids
 
 
-class Pages(Struct, frozen=True):
+class ServedPages(Struct, frozen=True):
     """What is served beside the API itself."""
 
     metrics: bool = True
@@ -55,6 +63,7 @@ class Pages(Struct, frozen=True):
     openapi: bool = True
     docs: bool = True
     """Needs the OpenAPI document."""
+    console: bool = True
 
 
 def build_application(
@@ -65,8 +74,12 @@ def build_application(
     gate: Gate,
     metrics: MetricsSource,
     word_lists: Callable[[], str],
-    pages: Pages = Pages(),  # noqa: B008 — frozen
-    more: Sequence[Route] = (),
+    template_state: Callable[[], str],
+    templates: Templates,
+    document: Callable[[], dict[str, Any]],
+    pages: ServedPages = ServedPages(),  # noqa: B008 — frozen
+    more: Controllers = (),
+    services: Mapping[str, Any] = NO_SERVICES,
 ) -> AsgiApplication:
     """Build the application for the main listener.
 
@@ -75,85 +88,85 @@ def build_application(
         sending, operations: the core.
         gate: lets callers in.
         metrics: for ``/metrics``.
-        word_lists: how the last load of the word lists went, in a word, for ``/readyz``.
+        word_lists, template_state: how the last load of each went, in a word, for ``/readyz``.
+        templates: those in force.
+        document: makes OpenAPI's, of everything that can be served.
         pages: what is switched off.
-        more: routes of other fronts (webhooks).
+        more: controllers of other fronts (webhooks).
+        services: what those ask for, by the name of their handlers' parameter.
     """
-    notifications = Notifications(gate, sending, surroundings.events)
-    routes = [
-        *notifications.routes(),
-        *Listing(gate, sending).routes(),
-        *Batch(gate, sending, surroundings.events).routes(),
-        *BalancePage(gate, sending).routes(),
-        *OperatorPages(gate, operations).routes(),
-        *HealthPages(sending, word_lists).routes(),
-        *(MetricsPage(metrics).routes() if pages.metrics else ()),
-        *DocumentPages(openapi=pages.openapi, docs=pages.docs).routes(),
+    controllers = [
+        *API,
         *more,
+        *((MetricsController,) if pages.metrics else ()),
+        *((OpenApiController,) if pages.openapi else ()),
+        *((PagesController, RootController) if pages.docs else ()),
+        *((ConsoleController,) if pages.console else ()),
     ]
-    hot = notifications.routes()[0]
-    return _assemble(surroundings, routes, {(hot.method, hot.path): hot})
+    given = {
+        "sending": sending,
+        "operations": operations,
+        "metrics": metrics,
+        "readiness": Readiness(sending, word_lists, template_state),
+        "templates": templates,
+        "documents": Documents(document),
+        **services,
+    }
+    return _wrap(make_router(controllers, given, gate=gate, events=surroundings.events), surroundings)
 
 
 def build_metrics_application(surroundings: Surroundings, metrics: MetricsSource) -> AsgiApplication:
     """Build the application for the listener that has nothing but ``/metrics``."""
-    return _assemble(surroundings, MetricsPage(metrics).routes(), {})
+    return _wrap(make_router([MetricsController], {"metrics": metrics}, events=surroundings.events), surroundings)
 
 
-def _assemble(
-    surroundings: Surroundings, routes: Sequence[Route], lanes: Mapping[tuple[str, str], Route]
-) -> AsgiApplication:
-    table = RouteTable(routes)
-    responder = Responder(surroundings.events, table)
+def describe(more: Controllers, services: Sequence[str], openapi: OpenAPIConfig | None = None) -> Litestar:
+    """Make an application of everything that can be served, to be read and not to be called: for the OpenAPI document
+    and the labels of metrics.
 
-    def answer_unrouted(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-        exchange = _exchange_of(request.scope)
-        if isinstance(error, HTTPException) and error.status_code < 500:
-            return _to_litestar(responder.refuse_unrouted(exchange, error.status_code))
-        return _to_litestar(responder.apologize(exchange, error))
+    Args:
+        more: controllers of other fronts.
+        services: the names of what those ask for.
+        openapi: where the document is wanted.
+    """
+    pages = (MetricsController, OpenApiController, PagesController, RootController, ConsoleController)
+    everything = [*API, *more, *pages]
+    names = ("sending", "operations", "metrics", "readiness", "templates", "documents", *services)
+    return make_router(everything, dict.fromkeys(names), openapi=openapi)
 
-    router = Litestar(
-        route_handlers=[_make_handler(route, responder) for route in routes],
-        exception_handlers={HTTPException: answer_unrouted, Exception: answer_unrouted},
-        openapi_config=None,
+
+def make_router(
+    controllers: Controllers,
+    services: Mapping[str, Any],
+    *,
+    gate: Gate | None = None,
+    events: Events | None = None,
+    openapi: OpenAPIConfig | None = None,
+) -> Litestar:
+    """Make the litestar application.
+
+    A handler asks for one service at most: for two that are independent litestar starts a task group at each request
+    (82 µs), and a provider that is not cached, or runs in a thread, costs more than the handler.
+    """
+    app = Litestar(
+        route_handlers=list(controllers),
+        dependencies={name: _provide(service) for name, service in services.items()},
+        middleware=[AdmissionMiddleware(gate, services["sending"])] if gate is not None else [],
+        request_class=RelayRequest,
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=openapi,
         logging_config=None,
     )
-    return Edge(
-        cast("AsgiApplication", router),
-        lanes,
-        table,
-        responder=responder,
-        events=surroundings.events,
-        recorder=surroundings.recorder,
-        clock=surroundings.clock,
-        ids=surroundings.ids,
-    )
+    app.state.update({"events": events, "sending": services.get("sending"), "routes": Routes(app)})
+    return app
 
 
-def _make_handler(route: Route, responder: Responder) -> HTTPRouteHandler:
-    """Make the litestar handler that calls a route's endpoint."""
+def _provide(service: Any) -> Provide:
+    def give() -> Any:
+        return service
 
-    async def handle(request: Request[Any, Any, Any]) -> Response[bytes]:
-        exchange = _exchange_of(request.scope)
-        exchange.route = route.path
-        exchange.path_params = request.scope["path_params"]
-        return _to_litestar(await responder.respond(route.endpoint, exchange))
-
-    return HTTPRouteHandler(
-        path=_PLACEHOLDER.sub(r"{\1:str}", route.path),
-        http_method=cast("Any", route.method),
-        status_code=200,
-        name=f"{route.method} {route.path}",
-    )(handle)
+    return Provide(give, use_cache=True, sync_to_thread=False)
 
 
-def _exchange_of(scope: Any) -> Exchange:
-    exchange: Exchange = scope[SCOPE_KEY]
-    return exchange
-
-
-def _to_litestar(reply: Reply) -> Response[bytes]:
-    headers = {name.decode("ascii"): value.decode("ascii") for name, value in reply.headers}
-    # Given as a header it is taken as it is: as media type litestar would add a charset to it.
-    headers["content-type"] = reply.content_type.decode("ascii")
-    return Response(content=reply.body, status_code=reply.status, headers=headers)
+def _wrap(app: Litestar, surroundings: Surroundings) -> AsgiApplication:
+    return Edge(app, recorder=surroundings.recorder, clock=surroundings.clock, ids=surroundings.ids)

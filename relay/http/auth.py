@@ -16,15 +16,19 @@ from msgspec import Struct
 from relay.domain.clients import Client
 from relay.domain.codes import Permission, ProblemCode, Source
 from relay.domain.errors import NotAllowed, Refusal
-from relay.http.exchange import Exchange
-from relay.http.headers import parse_traceparent
+from relay.http.asgi import Head
+from relay.observability.tracing import format_traceparent, parse_traceparent
 from relay.sending.ports import Clock
 from relay.sending.requests import Caller
 
 LONGEST_CREDENTIALS = 512
 """Bytes of an ``Authorization`` header that is looked at; an honest one has about a quarter of that."""
 
+SERVICE_ACCOUNT = "service-account"
+"""Stands for the id of a key where a pod's token was shown."""
+
 _CREDENTIALS = re.compile(rb"bearer +(rk_([A-Za-z0-9-]{1,32})_[!-~]+)", re.IGNORECASE)
+_KEY_ID = re.compile(rb"bearer +rk_([A-Za-z0-9-]{1,32})_", re.IGNORECASE)
 _TOKEN = re.compile(rb"bearer +((?!rk_)[A-Za-z0-9_.-]{16,8192})", re.IGNORECASE)
 _NOBODYS_DIGEST = bytes(32)
 
@@ -64,8 +68,14 @@ class KeyRing:
             known = _Known(bytes.fromhex(entry.sha256), entry.client, entry.expires_at)
             self._keys[key_id] = (*self._keys.get(key_id, ()), known)
 
-    def find_client(self, authorization: bytes | None, now_ms: int) -> str | None:
-        """Give the name of the client whose key an ``Authorization`` header holds, or ``None``.
+    def name_client(self, authorization: bytes) -> str | None:
+        """Give the name of the client whose key an ``Authorization`` header names. The key is not checked."""
+        named = _KEY_ID.match(authorization)
+        known_keys = self._keys.get(named[1]) if named is not None else None
+        return None if known_keys is None else known_keys[0].client
+
+    def find(self, authorization: bytes | None, now_ms: int) -> tuple[str, str] | None:
+        """Give the client whose key an ``Authorization`` header holds, and the key's id, or ``None``.
 
         Args:
             authorization: the header's value as it came.
@@ -84,7 +94,7 @@ class KeyRing:
             return None
         for known in known_keys:
             if hmac.compare_digest(digest, known.digest) and (known.expires_at is None or now_ms < known.expires_at):
-                return known.client
+                return known.client, key_id.decode("ascii")
         return None
 
 
@@ -112,7 +122,7 @@ class Tokens(Protocol):
 
 
 class Gate:
-    """Lets a request in: a valid key, of a known client, that may do this.
+    """Knows callers by their keys.
 
     Args:
         keys, clients: read at every request, so that a reload takes effect at once.
@@ -131,39 +141,65 @@ class Gate:
         self._clock = clock
         self._tokens = tokens
 
-    async def admit(self, exchange: Exchange, permission: Permission, source: Source = Source.API) -> Caller:
-        """Find out who calls, before anything else of the request is read.
+    def name_client(self, authorization: bytes) -> Client | None:
+        """Give the client whose key an ``Authorization`` header names, unchecked: enough to refuse, not to let in."""
+        name = self._keys().name_client(authorization)
+        return None if name is None else self._clients().get(name)
+
+    async def identify(self, head: Head, source: Source, authorization: bytes | None = None) -> Caller:
+        """Find out who calls.
+
+        Args:
+            head: of the request.
+            source: the door that it came through.
+            authorization: stands for the header, where what it holds was read otherwise.
 
         Raises:
-            Refusal: ``unauthenticated``, ``permission_missing``.
+            Refusal: ``unauthenticated``.
             Unavailable: it is a token that nobody can check now.
         """
-        exchange.source = source
-        exchange.stage = "auth"
-        client = self._find_by_key(exchange) or await self._find_by_token(exchange)
-        if client is None:
-            raise Refusal(ProblemCode.UNAUTHENTICATED, _NOBODY if self._tokens is None else _NOBODY_KNOWN)
-        exchange.client = client.name
-        if permission not in client.permissions:
-            detail = f"This client's settings do not give it the permission {permission.value}."
-            raise NotAllowed(ProblemCode.PERMISSION_MISSING, detail)
-        exchange.stage = "edge"
-        return Caller(
-            client=client,
-            source=source,
-            request_id=exchange.request_id,
-            traceparent=parse_traceparent(exchange.headers.get(b"traceparent")),
-        )
+        if authorization is None and b"authorization" not in head.repeated:
+            authorization = head.fields.get(b"authorization")
+        found = self._keys().find(authorization, self._clock.now_ms())
+        if found is None and self._tokens is not None:
+            token = _TOKEN.fullmatch(authorization or b"")
+            name = await self._tokens.find_client(token[1]) if token is not None else None
+            found = (name, SERVICE_ACCOUNT) if name is not None else None
+        client = self._clients().get(found[0]) if found is not None else None
+        if found is None or client is None:
+            raise unauthenticated(_NOBODY if self._tokens is None else _NOBODY_KNOWN)
+        return make_caller(client, head, source, found[1])
 
-    def _find_by_key(self, exchange: Exchange) -> Client | None:
-        if b"authorization" in exchange.repeated:
-            return None
-        name = self._keys().find_client(exchange.headers.get(b"authorization"), self._clock.now_ms())
-        return self._clients().get(name) if name is not None else None
 
-    async def _find_by_token(self, exchange: Exchange) -> Client | None:
-        if self._tokens is None or b"authorization" in exchange.repeated:
-            return None
-        credentials = _TOKEN.fullmatch(exchange.headers.get(b"authorization", b""))
-        name = await self._tokens.find_client(credentials[1]) if credentials is not None else None
-        return self._clients().get(name) if name is not None else None
+def make_caller(client: Client, head: Head, source: Source, key: str | None = None) -> Caller:
+    """Say who calls, once that is known; the trace is the one that the request belongs to."""
+    traceparent = None
+    if b"traceparent" in head.fields and b"traceparent" not in head.repeated:
+        context = parse_traceparent(head.fields[b"traceparent"].decode("latin-1"))
+        traceparent = None if context is None else format_traceparent(context)
+    return Caller(client=client, source=source, request_id=head.request_id, traceparent=traceparent, key=key)
+
+
+_OPERATORS_TOO = (Permission.USAGE, Permission.SUPPRESS)
+"""What an operator may do for everybody."""
+
+
+def require_permission(caller: Caller, permission: Permission) -> None:
+    """Refuse who may not do this.
+
+    Raises:
+        NotAllowed: ``permission_missing``.
+    """
+    has = caller.client.permissions
+    if permission not in has and not (permission in _OPERATORS_TOO and Permission.OPERATE in has):
+        raise not_permitted(f"This client's settings do not give it the permission {permission.value}.")
+
+
+def unauthenticated(detail: str) -> Refusal:
+    """The refusal of who is nobody."""
+    return Refusal(ProblemCode.UNAUTHENTICATED, detail)
+
+
+def not_permitted(detail: str) -> NotAllowed:
+    """The refusal of somebody who may not do this at all."""
+    return NotAllowed(ProblemCode.PERMISSION_MISSING, detail)

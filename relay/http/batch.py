@@ -7,45 +7,37 @@ Item keys: an item's own ``idempotency_key`` counts. Where it has none and the b
 header, its key is ``<header>:<index>``; where that is too long for a key, ``<hex SHA-256 of the header>:<index>``.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
-from msgspec import Struct
+from litestar import Controller, Response, post
 
-from relay.domain.codes import NotificationStatus, Permission, Source
+from relay.domain.codes import Permission, Source
+from relay.domain.codes import ProblemCode as P
 from relay.domain.errors import FieldError, Refusal, ValidationFailed
-from relay.domain.notification import overall_status, view_recipients
-from relay.http.answers import PRIVATE
-from relay.http.auth import Gate
+from relay.domain.notification import find_status
+from relay.http.answers import PRIVATE, AcceptedItem, BatchBody, RefusedItem
 from relay.http.bodies import (
     BATCH_BYTES,
     BODY_BYTES,
     check_media_type,
     check_nesting,
     count_commas,
-    read_body,
     refuse_size,
 )
-from relay.http.exchange import JSON, NDJSON, Exchange, Reply, Route
-from relay.http.headers import LONGEST_KEY, invalid_key, is_idempotency_key, parse_idempotency_key, require_key
-from relay.http.malformed import BODY
-from relay.http.notifications import complete_errors
-from relay.http.problems import problem_body
-from relay.http.responder import report_refusal
-from relay.http.schemas import BatchItem, Malformed, decode, decode_anything, to_submission
-from relay.sending.events import Events
+from relay.http.headers import LONGEST_KEY, invalid_key, is_idempotency_key, read_made_at, require_key
+from relay.http.openapi import ANY_BODY, ANY_CALLER, JSON, LIMITS, NDJSON, UNAVAILABLE, Answered, Content, described
+from relay.http.parameters import Service
+from relay.http.problems import PASSING, PROBLEMS, complete_errors, problem_body, problem_headers
+from relay.http.request import RelayRequest
+from relay.http.schemas import MOST_ITEMS, BatchItem, Malformed, decode, decode_anything, to_submission
+from relay.http.validation import BODY
 from relay.sending.requests import Answer, Caller, Sending, Submission
+from relay.sending.turns import Slices
 
-MOST_ITEMS = 1_000
-
-_ITEMS_A_TURN = 100
-"""How many items are judged before the event loop may do something else."""
-
-_BYTES_A_TURN = 256 * 1024
-"""And how many bytes of them."""
+_LINES = Content(NDJSON, None)
+_ALL_MAY_COME_AGAIN = "No item was accepted, all for one cause that passes: the same batch may be sent again."
 
 _MOST_LINES = 10 * MOST_ITEMS
 """Lines of NDJSON that are looked at, blank ones included."""
@@ -58,86 +50,73 @@ _raw_items = msgspec.json.Decoder(list[msgspec.Raw])
 Item = bytes | msgspec.Raw
 
 
-class AcceptedItem(Struct, frozen=True, omit_defaults=True):
-    """An item that was accepted; `replayed` where an earlier request with its key answered it."""
+class BatchController(Controller):
+    """Batches."""
 
-    index: int
-    id: str
-    status: NotificationStatus
-    replayed: bool = False
-
-
-class RefusedItem(Struct, frozen=True):
-    """An item that was refused, with the problem document that it alone would have got."""
-
-    index: int
-    problem: dict[str, Any]
-
-
-class BatchBody(Struct, frozen=True):
-    """What became of each item, in order."""
-
-    items: list[AcceptedItem | RefusedItem]
-    accepted: int
-    refused: int
-
-
-class Batch:
-    """The endpoint for batches.
-
-    Args:
-        gate: lets requests in.
-        sending: the core.
-        events: told of items that are refused here.
-    """
-
-    def __init__(self, gate: Gate, sending: Sending, events: Events) -> None:
-        self._gate = gate
-        self._sending = sending
-        self._events = events
-
-    def routes(self) -> list[Route]:
-        """What is served here."""
-        return [Route("POST", "/v1/notifications/batch", self.accept)]
-
-    async def accept(self, exchange: Exchange) -> Reply:
-        """Accept what can be accepted: 202, or 422 with the same items where nothing was."""
-        caller = await self._gate.admit(exchange, Permission.SEND, Source.BATCH)
-        header_key = parse_idempotency_key(exchange.all_values(b"idempotency-key"))
-        ndjson = check_media_type(exchange, ndjson=True)
-        items = split(await read_body(exchange, BATCH_BYTES), ndjson=ndjson)
+    @post(
+        "/v1/notifications/batch",
+        operation_id="sendBatch",
+        tags=["Sending"],
+        summary="Send up to 1,000 different messages",
+        description=(
+            "A JSON array, or NDJSON with one request a line; NDJSON in gives NDJSON out, a line an item, without the"
+            " totals. Always asynchronous. Each item is accepted or refused by itself. An item's own `idempotency_key`"
+            " counts; where it has none, its key is `<Idempotency-Key header>:<index>` (where that is longer than 255"
+            " characters, the hex SHA-256 of the header stands for it)."
+        ),
+        status_code=202,
+        opt={
+            "permission": Permission.SEND,
+            "source": Source.BATCH,
+            "idempotency_key": True,
+            "body_bytes": BATCH_BYTES,
+            "heavy": True,
+            "ndjson": True,
+        },
+        operation_class=described(
+            Answered(202, "At least one item was accepted.", (Content(JSON, "Batch", "batch_answer"), _LINES)),
+            Answered(422, "No item was accepted.", (Content(JSON, "Batch"), _LINES)),
+            *(Answered(status, _ALL_MAY_COME_AGAIN, (Content(JSON, "Batch"), _LINES)) for status in PASSING),
+            takes=(Content(JSON, "BatchRequest", "batch"), Content(NDJSON, None, "batch_lines")),
+            problems=(*ANY_CALLER, *ANY_BODY, P.INVALID_IDEMPOTENCY_KEY, *LIMITS, *UNAVAILABLE),
+        ),
+    )
+    async def accept(self, request: RelayRequest, sending: Service[Sending]) -> Response[bytes]:
+        """Accept what can be accepted: 202. Where nothing was: 422, or the status of the one cause that passes."""
+        ndjson = check_media_type(request.head, ndjson=True)
+        slices = sending.begin_slices()
         decoded: list[Submission | Refusal] = []
-        waiting_bytes = 0
-        for index, item in enumerate(items):
-            judged = self._judge_item(item, _derive_key(header_key, index), caller)
-            if isinstance(judged, Refusal):
-                report_refusal(self._events, exchange, judged)
-            decoded.append(judged)
-            waiting_bytes += len(item)
-            if index % _ITEMS_A_TURN == _ITEMS_A_TURN - 1 or waiting_bytes > _BYTES_A_TURN:
-                waiting_bytes = 0
-                await asyncio.sleep(0)
-        exchange.stage = None
-        results = await self._enqueue(decoded, caller)
-        return _reply([_item(i, result, exchange.request_id) for i, result in enumerate(results)], ndjson=ndjson)
+        for index, item in enumerate(split(await request.read(), ndjson=ndjson)):
+            decoded.append(_judge_item(item, request.head.idempotency_key, index, request.user, sending))
+            await slices.pause()
+        results = await _enqueue(decoded, request.user, sending)
+        for result in results:
+            if isinstance(result, Refusal):
+                request.report(result)
+            await slices.pause()
+        return await _reply(results, request.head.request_id, slices, ndjson=ndjson)
 
-    def _judge_item(self, item: Item, derived_key: str | None, caller: Caller) -> Submission | Refusal:
-        try:
-            request = _decode_item(item)
-            own_key = request.idempotency_key
-            if own_key is not None and not is_idempotency_key(own_key):
-                raise invalid_key(f"An idempotency_key is 1 to {LONGEST_KEY} visible ASCII characters.")
-            key = require_key(own_key or derived_key, required=caller.client.require_idempotency_key)
-            return to_submission(request, key)
-        except Malformed as malformed:
-            return complete_errors(malformed, self._sending, caller, asynchronous=True)
-        except Refusal as refusal:
-            return refusal
 
-    async def _enqueue(self, decoded: Sequence[Submission | Refusal], caller: Caller) -> list[Answer | Refusal]:
-        submissions = [item for item in decoded if isinstance(item, Submission)]
-        answers = iter(await self._sending.enqueue(submissions, caller) if submissions else ())
-        return [next(answers) if isinstance(item, Submission) else item for item in decoded]
+def _judge_item(
+    item: Item, header_key: str | None, index: int, caller: Caller, sending: Sending
+) -> Submission | Refusal:
+    try:
+        request = _decode_item(item)
+        own_key = request.idempotency_key
+        if own_key is not None and not is_idempotency_key(own_key):
+            raise invalid_key(f"An idempotency_key is 1 to {LONGEST_KEY} visible ASCII characters.")
+        key = require_key(own_key or _derive_key(header_key, index), required=caller.client.require_idempotency_key)
+        return to_submission(request, key, read_made_at(own_key or header_key, caller.client))
+    except Malformed as malformed:
+        return complete_errors(malformed, sending, caller, asynchronous=True)
+    except Refusal as refusal:
+        return refusal
+
+
+async def _enqueue(decoded: Sequence[Submission | Refusal], caller: Caller, sending: Sending) -> list[Answer | Refusal]:
+    submissions = [item for item in decoded if isinstance(item, Submission)]
+    answers = iter(await sending.enqueue(submissions, caller) if submissions else ())
+    return [next(answers) if isinstance(item, Submission) else item for item in decoded]
 
 
 def split(body: bytes, *, ndjson: bool) -> Sequence[Item]:
@@ -200,13 +179,31 @@ def _item(index: int, result: Answer | Refusal, request_id: str) -> AcceptedItem
     if isinstance(result, Refusal):
         return RefusedItem(index, problem_body(result, request_id))
     stored = result.stored
-    return AcceptedItem(index, stored.notification.id, overall_status(view_recipients(stored)), result.replayed)
+    return AcceptedItem(index, stored.notification.id, find_status(stored), result.replayed)
 
 
-def _reply(items: list[AcceptedItem | RefusedItem], *, ndjson: bool) -> Reply:
+async def _reply(
+    results: Sequence[Answer | Refusal], request_id: str, slices: Slices, *, ndjson: bool
+) -> Response[bytes]:
+    items: list[AcceptedItem | RefusedItem] = []
+    for index, result in enumerate(results):
+        items.append(_item(index, result, request_id))
+        await slices.pause()
     accepted = sum(1 for item in items if isinstance(item, AcceptedItem))
-    status = 202 if accepted else 422
+    status, headers = (202, PRIVATE) if accepted else _refused(results)
     if ndjson:
-        return Reply(status, msgspec.json.Encoder().encode_lines(items), NDJSON, (PRIVATE,))
-    body = BatchBody(items, accepted, len(items) - accepted)
-    return Reply(status, msgspec.json.encode(body), JSON, (PRIVATE,))
+        body, media_type = msgspec.json.Encoder().encode_lines(items), NDJSON
+    else:
+        body, media_type = msgspec.json.encode(BatchBody(items, accepted, len(items) - accepted)), JSON
+    return Response(body, status_code=status, headers=headers, media_type=media_type)
+
+
+def _refused(results: Sequence[Answer | Refusal]) -> tuple[int, dict[str, str]]:
+    """The status of a batch of which nothing was accepted: 422, or that of the one cause that all items share and that
+    passes, with the headers that say when."""
+    refusals = [result for result in results if isinstance(result, Refusal)]
+    longest = max(refusals, key=lambda refusal: refusal.retry_after_seconds or 0.0)
+    status = PROBLEMS[longest.code].status
+    if status not in PASSING or any(refusal.code is not longest.code for refusal in refusals):
+        return 422, PRIVATE
+    return status, PRIVATE | problem_headers(longest)

@@ -8,7 +8,8 @@ import re
 
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import Refusal
-from relay.http.exchange import JSON, Exchange
+from relay.http.asgi import Head, Receive
+from relay.http.headers import parse_utf8_type
 
 BODY_BYTES = 1 << 20
 BATCH_BYTES = 8 << 20
@@ -18,12 +19,6 @@ DEEPEST = 16
 DEADLINE_SECONDS = 10.0
 """From the head of a request to the last byte of its body: no server that we know has such a limit (pitfalls B6.1)."""
 
-_JSON_TYPE = re.compile(
-    rb'application/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:"utf-8"|utf-8)[ \t]*)?;?', re.IGNORECASE
-)
-_NDJSON_TYPE = re.compile(
-    rb'application/x-ndjson[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:"utf-8"|utf-8)[ \t]*)?;?', re.IGNORECASE
-)
 _STRING = re.compile(rb'"[^"]*(?:"|\Z)')
 _TOO_DEEP = b"[" * (DEEPEST + 1)
 _SQUARE = bytes.maketrans(b"{}", b"[]")
@@ -33,22 +28,8 @@ _PIECE_BYTES = 64 * 1024
 """How much is searched for strings at once: a search remembers 170 bytes for each that it takes out (measured)."""
 
 
-async def read_json(exchange: Exchange, *, limit: int = BODY_BYTES) -> bytes:
-    """Read a body that must be JSON.
-
-    Raises:
-        Refusal: ``unsupported_media_type``, ``body_too_large``, ``invalid_json`` (nesting), ``bad_request``.
-    """
-    content_type = exchange.headers.get(b"content-type")
-    if content_type != JSON or exchange.repeated:
-        check_media_type(exchange)
-    body = await read_body(exchange, limit)
-    check_nesting(body)
-    return body
-
-
-def check_media_type(exchange: Exchange, *, ndjson: bool = False) -> bool:
-    """Accept ``application/json`` (and ``application/x-ndjson`` where it may be), in UTF-8, not compressed.
+def check_media_type(head: Head, *, ndjson: bool = False) -> bool:
+    """Accept ``application/json`` (and ``application/x-ndjson`` where it may be), in UTF-8.
 
     Returns:
         Whether it is NDJSON.
@@ -56,43 +37,42 @@ def check_media_type(exchange: Exchange, *, ndjson: bool = False) -> bool:
     Raises:
         Refusal: ``unsupported_media_type``.
     """
-    values = exchange.all_values(b"content-type")
+    values = head.all_values(b"content-type")
     if len(values) == 1:
-        if _JSON_TYPE.fullmatch(values[0]):
-            return False
-        if ndjson and _NDJSON_TYPE.fullmatch(values[0]):
-            return True
+        media_type = b"application/json" if values[0] == b"application/json" else parse_utf8_type(values[0])
+        if media_type == b"application/json" or (ndjson and media_type == b"application/x-ndjson"):
+            return media_type == b"application/x-ndjson"
     allowed = "application/json or application/x-ndjson" if ndjson else "application/json"
     raise Refusal(ProblemCode.UNSUPPORTED_MEDIA_TYPE, f"Send the header Content-Type: {allowed}, in UTF-8.")
 
 
-async def read_body(exchange: Exchange, limit: int) -> bytes:
+async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
     """Read a whole body.
 
     Args:
-        exchange: whose body was not read yet.
+        head: of the request, whose body was not read yet.
+        receive: gives the next piece.
         limit: in bytes; more is refused as soon as it is known, whether it was announced or not.
 
     Raises:
         Refusal: ``body_too_large``, ``unsupported_media_type`` (compressed), or ``bad_request``: it did not come in
             time, or not in full.
     """
-    encoding = exchange.headers.get(b"content-encoding")
-    if encoding is not None and (encoding.lower() != b"identity" or b"content-encoding" in exchange.repeated):
+    encoding = head.fields.get(b"content-encoding")
+    if encoding is not None and (encoding.lower() != b"identity" or b"content-encoding" in head.repeated):
         raise Refusal(ProblemCode.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without Content-Encoding.")
-    announced = _announced_length(exchange)
+    announced = _announced_length(head.fields.get(b"content-length"))
     if announced is not None and announced > limit:
         raise refuse_size(limit)
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            return await _collect(exchange, limit, announced)
+            return await _collect(receive, limit, announced)
     except TimeoutError:
         detail = f"The body did not arrive within {DEADLINE_SECONDS:.0f} seconds."
         raise Refusal(ProblemCode.BAD_REQUEST, detail) from None
 
 
-def _announced_length(exchange: Exchange) -> int | None:
-    value = exchange.headers.get(b"content-length")
+def _announced_length(value: bytes | None) -> int | None:
     if value is None:
         return None
     if len(value) > 19 or not value.isdigit():
@@ -100,11 +80,11 @@ def _announced_length(exchange: Exchange) -> int | None:
     return int(value)
 
 
-async def _collect(exchange: Exchange, limit: int, announced: int | None) -> bytes:
+async def _collect(receive: Receive, limit: int, announced: int | None) -> bytes:
     parts: list[bytes] = []
     received = 0
     while True:
-        message = await exchange.receive()
+        message = await receive()
         if message["type"] != "http.request":
             raise Refusal(ProblemCode.BAD_REQUEST, "The body ended before it was complete.")
         part: bytes = message.get("body", b"")

@@ -6,88 +6,114 @@ the forms that try things out. Nothing is loaded from elsewhere, and the policy 
 """
 
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import msgspec
 from jinja2 import Environment, FunctionLoader
+from litestar import Controller, MediaType, Response, get
+from litestar.exceptions import NotFoundException
 from markupsafe import Markup, escape
 
-from relay.http.exchange import Endpoint, Exchange, Header, Reply, Route
-from relay.http.openapi import openapi_document
+from relay.http.parameters import Service
 from relay.http.problem_kinds import PROBLEMS
+from relay.http.request import RelayRequest
+from relay.settings.presets import list_presets
 
-__all__ = ["DocumentPages", "openapi_document"]
-
-DOCS = "/docs"
-"""The route label of everything below it."""
-
-_HTML = b"text/html; charset=utf-8"
-_POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none';"
-    b" form-action 'none'; frame-ancestors 'none'"
-)
-_SAFE: tuple[Header, ...] = (
-    (b"content-security-policy", _POLICY),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-cache"),
-)
+_SAFE = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none';"
+        " form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
 _CODE = re.compile(r"`([^`]+)`")
+_PROBLEM_CODES = frozenset(code.value for code in PROBLEMS)
+_METHODS = ("post", "get", "patch", "delete")
 _LINK = re.compile(r"\[([^\]]+)\]\((/[^)]*)\)")
 
 
-class DocumentPages:
-    """The endpoints for readers.
+class Documents:
+    """The document and the pages that are made of it, written when they are first asked for.
 
     Args:
-        openapi, docs: whether they are served.
+        document: makes OpenAPI's.
     """
 
-    def __init__(self, *, openapi: bool = True, docs: bool = True) -> None:
-        self._openapi = openapi
-        self._docs = docs
+    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
+        self._document = document
+        self._written: dict[str, bytes] = {}
 
-    def routes(self) -> list[Route]:
-        """What is served here."""
-        routes: list[Route] = []
-        if self._openapi:
-            routes.append(Route("GET", "/openapi.json", _openapi))
-        if self._docs:
-            routes += [
-                Route("GET", DOCS, _page("reference.html")),
-                Route("GET", f"{DOCS}/problems", _page("problems.html")),
-                Route("GET", f"{DOCS}/docs.css", _asset("docs.css", b"text/css; charset=utf-8")),
-                Route("GET", f"{DOCS}/docs.js", _asset("docs.js", b"text/javascript; charset=utf-8")),
-            ]
-        return routes
+    def openapi(self) -> bytes:
+        """The document, encoded."""
+        if "openapi.json" not in self._written:
+            self._written["openapi.json"] = msgspec.json.encode(self._document())
+        return self._written["openapi.json"]
+
+    def page(self, name: str) -> bytes:
+        """A page of the reference."""
+        if name not in self._written:
+            self._written[name] = render_page(name, self._document())
+        return self._written[name]
 
 
-async def _openapi(exchange: Exchange) -> Reply:
-    del exchange
-    return Reply(200, _encoded_document(), headers=((b"cache-control", b"no-cache"),))
+class OpenApiController(Controller):
+    """The document."""
+
+    @get("/openapi.json", media_type=MediaType.JSON, include_in_schema=False)
+    async def document(self, documents: Service[Documents]) -> Response[bytes]:
+        """OpenAPI 3.1."""
+        return Response(documents.openapi(), headers={"cache-control": "no-cache"})
 
 
-def _page(name: str) -> Endpoint:
-    async def serve(exchange: Exchange) -> Reply:
-        exchange.route = DOCS
-        return Reply(200, render_page(name), _HTML, _SAFE)
+class PagesController(Controller):
+    """The reference page, the page of problems, and their assets: one route label for all of them."""
 
-    return serve
+    path = "/docs"
+    include_in_schema = False
+    opt = {"route": "/docs"}  # noqa: RUF012 — as litestar declares it
+
+    @get("/", media_type=MediaType.HTML)
+    async def reference(self, documents: Service[Documents]) -> Response[bytes]:
+        """Every operation."""
+        return Response(documents.page("reference.html"), headers=_SAFE)
+
+    @get("/problems", media_type=MediaType.HTML)
+    async def problems(self, documents: Service[Documents]) -> Response[bytes]:
+        """Every problem code."""
+        return Response(documents.page("problems.html"), headers=_SAFE)
+
+    @get("/webhooks", media_type=MediaType.HTML)
+    async def webhooks(self, documents: Service[Documents]) -> Response[bytes]:
+        """What to enter at the senders of webhooks."""
+        return Response(documents.page("webhooks.html"), headers=_SAFE)
+
+    @get("/docs.css", media_type=MediaType.CSS)
+    async def style(self) -> Response[bytes]:
+        """The pages' style."""
+        return Response(_read("docs.css").encode(), headers=_SAFE)
+
+    @get("/docs.js", media_type="text/javascript")
+    async def script(self) -> Response[bytes]:
+        """What serves the forms that try things out."""
+        return Response(_read("docs.js").encode(), headers=_SAFE)
 
 
-def _asset(name: str, content_type: bytes) -> Endpoint:
-    async def serve(exchange: Exchange) -> Reply:
-        exchange.route = DOCS
-        return Reply(200, _read(name).encode(), content_type, _SAFE)
+class RootController(Controller):
+    """The address alone leads to the reference."""
 
-    return serve
+    include_in_schema = False
 
-
-@cache
-def _encoded_document() -> bytes:
-    return msgspec.json.encode(openapi_document())
+    @get("/", status_code=302, media_type=MediaType.TEXT)
+    async def root(self, request: RelayRequest) -> Response[str]:
+        """Lead to ``/docs``."""
+        if request.scope["raw_path"] != b"/" or request.scope["query_string"]:
+            raise NotFoundException
+        return Response("", headers={"location": "/docs"})
 
 
 @cache
@@ -95,12 +121,10 @@ def _read(name: str) -> str:
     return (resources.files("relay.http") / "assets" / name).read_text("utf-8")
 
 
-@cache
-def render_page(name: str) -> bytes:
-    """Render a page of the reference; the same for the whole life of the process."""
+def render_page(name: str, document: dict[str, Any]) -> bytes:
+    """Render a page of the reference."""
     environment = Environment(autoescape=True, loader=FunctionLoader(_read))
-    environment.filters.update(prose=_prose, example=_example, kind=_kind, reference=_kind)
-    document = openapi_document()
+    environment.filters.update(prose=_prose, example=_example, kind=_kind, reference=_kind, meaning=_meaning)
     return (
         environment.get_template(name)
         .render(
@@ -108,22 +132,27 @@ def render_page(name: str) -> bytes:
             groups=_group(document),
             schemas=document["components"]["schemas"],
             problems={code.value: problem for code, problem in PROBLEMS.items()},
+            presets=list_presets(),
         )
         .encode()
     )
 
 
 def _group(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The operations by tag, with their parameters resolved and every key that the page looks at."""
+    """The operations by tag, sending before what can be done with what was sent; with their parameters resolved and
+    every key that the page looks at."""
     parameters = document["components"]["parameters"]
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            named = [parameters[reference["$ref"].rsplit("/", 1)[1]] for reference in operation["parameters"]]
+    groups: dict[str, list[dict[str, Any]]] = {tag["name"]: [] for tag in document["tags"]}
+    for path, methods in sorted(document["paths"].items()):
+        for method, operation in sorted(methods.items(), key=lambda each: _METHODS.index(each[0])):
+            named = [
+                parameters[each["$ref"].rsplit("/", 1)[1]] if "$ref" in each else each
+                for each in operation["parameters"]
+            ]
             body = operation.get("requestBody", {}).get("content", {})
             described = operation | {"path": path, "method": method, "parameters": named, "body": body}
-            groups.setdefault(operation["tags"][0], []).append(described)
-    return groups
+            groups[operation["tags"][0]].append(described)
+    return {name: operations for name, operations in groups.items() if operations}
 
 
 def _prose(text: Any) -> Markup:
@@ -132,9 +161,16 @@ def _prose(text: Any) -> Markup:
         return Markup()
     paragraphs = []
     for paragraph in text.strip().split("\n\n"):
-        marked = _CODE.sub(r"<code>\1</code>", str(escape(paragraph)))
+        marked = _CODE.sub(_code, str(escape(paragraph)))
         paragraphs.append(f"<p>{_LINK.sub(_link, marked)}</p>")
     return Markup("".join(paragraphs))  # noqa: S704 — escaped above; the texts are our own
+
+
+def _code(found: re.Match[str]) -> str:
+    """Mark code; what is a problem's code leads to its explanation."""
+    if found[1] in _PROBLEM_CODES:
+        return f'<a href="/docs/problems#{found[1]}"><code>{found[1]}</code></a>'
+    return f"<code>{found[1]}</code>"
 
 
 def _link(found: re.Match[str]) -> str:
@@ -143,6 +179,12 @@ def _link(found: re.Match[str]) -> str:
 
 def _example(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def _meaning(schema: dict[str, Any], schemas: dict[str, Any]) -> Markup:
+    """What a field means: its own words, else those of the schema that it is."""
+    named = schema.get("$ref", "").rsplit("/", 1)[-1]
+    return _prose(schema.get("description") or schemas.get(named, {}).get("description"))
 
 
 def _kind(schema: dict[str, Any]) -> Markup:

@@ -1,44 +1,45 @@
-"""The outermost layer, for every request, whatever becomes of it: request id, access record, a last resort.
+"""The outermost layer, thin, around litestar: what must hold for every answer, whatever becomes of the request.
 
-litestar routes what comes in; its middleware would not see a 404 or 405 (pitfalls B2.4), so what must hold for every
-answer is done here. The one hot path is answered without litestar, whose layers would double its cost.
+Request id, access record and a last resort for 404 and 405 too, which litestar's middleware does not see (pitfalls
+B2.4); contradictory heads, HEAD, and OPTIONS, of which litestar forgets a controller's other methods.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from types import MappingProxyType
+from typing import Protocol, cast
+
+from litestar import Litestar
+from litestar.exceptions import HTTPException
+from litestar.routes import HTTPRoute
+from litestar.utils import normalize_path
 
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import Refusal
-from relay.http.exchange import (
-    PROBLEM,
+from relay.http.asgi import (
     AsgiApplication,
-    Exchange,
+    Head,
     Header,
     Message,
     Receive,
-    Reply,
-    Route,
     Scope,
     Send,
+    WireResponse,
+    head_of,
+    keep_head,
 )
 from relay.http.headers import parse_request_id
-from relay.http.responder import Responder, report_bug
-from relay.http.routes import RouteTable
+from relay.http.problems import PROBLEM_JSON, render_problem
+from relay.http.request import UNMATCHED, report_bug, report_refusal, route_label
 from relay.observability.logs import name_request
 from relay.sending.events import Events
 from relay.sending.ports import Clock, Ids
 
-SCOPE_KEY = "relay.exchange"
-"""Where litestar's handlers find the exchange."""
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+"""In the order of an ``Allow`` header; every other method is counted as ``OTHER``."""
 OTHER_METHOD = "OTHER"
-"""The method label of everything that is not listed above."""
 
-_LAST_RESORT = Reply(
-    500,
-    b'{"type":"/docs/problems#internal_error","title":"A bug of the relay","status":500,"code":"internal_error"}',
-    PROBLEM,
+_LAST_RESORT = (
+    b'{"type":"/docs/problems#internal_error","title":"A bug of the relay","status":500,"code":"internal_error"}'
 )
 
 
@@ -68,32 +69,60 @@ class RequestRecorder(Protocol):
         ...
 
 
+class Routes:
+    """What litestar serves: the templates of its handlers, with their methods. A template is a closed label.
+
+    The ``opt`` of a handler may name another ``route``, for pages that count as one.
+
+    Attributes:
+        labels: methods by label, for the metrics.
+    """
+
+    def __init__(self, app: Litestar) -> None:
+        self._router = app.asgi_router
+        self._methods: dict[str, set[str]] = {}
+        self._labels: dict[str, str] = {}
+        labels: dict[str, set[str]] = {}
+        for route in app.routes:
+            for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
+                if "OPTIONS" not in handler.http_methods:  # which litestar adds
+                    label = handler.opt.get("route", route.path_format)
+                    self._labels[route.path_format] = label
+                    self._methods.setdefault(route.path_format, set()).update(handler.http_methods)
+                    labels.setdefault(label, set()).update(handler.http_methods)
+        self.labels: Mapping[str, tuple[str, ...]] = MappingProxyType(
+            {label: tuple(sorted(names)) for label, names in sorted(labels.items())}
+        )
+
+    def find(self, path: str) -> tuple[str, str] | None:
+        """Give the label of a path and the value of its ``Allow`` header; ``None`` for a path that is not served."""
+        try:
+            # Every path that is served answers OPTIONS.
+            *_, template = self._router.handle_routing(path=normalize_path(path), method="OPTIONS")
+        except HTTPException:
+            return None
+        return self._labels[template], self._allow(template)
+
+    def _allow(self, template: str) -> str:
+        served = self._methods[template] | {"OPTIONS"}
+        if "GET" in served:
+            served = served | {"HEAD"}
+        return ", ".join(method for method in _METHODS if method in served)
+
+
 class Edge:
     """The ASGI application that the server calls.
 
     Args:
-        inner: litestar.
-        lanes: routes that are answered here, by method and path.
-        table: all routes.
+        inner: litestar, with the app state ``events`` and ``routes``.
+        recorder: told of every request.
+        clock, ids: for durations, and for requests that have no id.
     """
 
-    def __init__(
-        self,
-        inner: AsgiApplication,
-        lanes: Mapping[tuple[str, str], Route],
-        table: RouteTable,
-        *,
-        responder: Responder,
-        events: Events,
-        recorder: RequestRecorder,
-        clock: Clock,
-        ids: Ids,
-    ) -> None:
-        self._inner = inner
-        self._lanes = lanes
-        self._table = table
-        self._responder = responder
-        self._events = events
+    def __init__(self, inner: Litestar, *, recorder: RequestRecorder, clock: Clock, ids: Ids) -> None:
+        self._inner = cast("AsgiApplication", inner)
+        self._routes: Routes = inner.state.routes
+        self._events: Events = inner.state.events
         self._recorder = recorder
         self._clock = clock
         self._ids = ids
@@ -104,86 +133,80 @@ class Edge:
             await self._inner(scope, receive, send)
             return
         started = self._clock.monotonic()
-        exchange = Exchange(scope, receive)
-        exchange.request_id = parse_request_id(exchange.headers.get(b"x-request-id")) or self._ids.new_id()
-        name_request(exchange.request_id)
-        outgoing = Outgoing(send, exchange)
+        method, path = scope["method"], scope["path"]
+        head = Head(scope["headers"])
+        head.request_id = parse_request_id(head.fields.get(b"x-request-id")) or self._ids.new_id()
+        keep_head(scope, head)
+        name_request(head.request_id)
+        outgoing = Outgoing(send, head.request_id, bodiless=method == "HEAD")
         try:
-            await self._answer(scope, exchange, outgoing)
+            await self._answer(scope, receive, outgoing)
         except Exception as bug:  # noqa: BLE001 — the last resort: even a bug in the error path is answered
-            report_bug(self._events, exchange, bug)
+            report_bug(self._events, scope, bug)
             if not outgoing.started:
-                await outgoing.write(_LAST_RESORT)
+                await WireResponse(500, _LAST_RESORT, {}, PROBLEM_JSON)(scope, receive, outgoing)
         finally:
+            caller = scope.get("user")
             self._recorder.record_request(
-                route=exchange.route,
-                method=exchange.method if exchange.method in _METHODS else OTHER_METHOD,
+                route=self._label(scope, path, outgoing.status),
+                method=method if method in _METHODS else OTHER_METHOD,
                 status=outgoing.status,
                 seconds=self._clock.monotonic() - started,
-                request_id=exchange.request_id,
-                client=exchange.client,
+                request_id=head.request_id,
+                client=None if caller is None else caller.client.name,
             )
 
-    async def _answer(self, scope: Scope, exchange: Exchange, outgoing: "Outgoing") -> None:
-        contradiction = find_contradiction(exchange, scope.get("http_version", "1.1"))
+    async def _answer(self, scope: Scope, receive: Receive, outgoing: "Outgoing") -> None:
+        head = head_of(scope)
+        contradiction = find_contradiction(head, scope.get("http_version", "1.1"))
         if contradiction is not None:
-            await outgoing.write(self._responder.refuse(exchange, contradiction))
+            report_refusal(self._events, scope, contradiction)
+            await render_problem(contradiction, head.request_id).wire()(scope, receive, outgoing)
             return
-        lane = self._lanes.get((exchange.method, exchange.path))
-        if lane is not None:
-            exchange.route = lane.path
-            await outgoing.write(await self._responder.respond(lane.endpoint, exchange))
+        if scope["method"] == "OPTIONS" and (found := self._routes.find(scope["path"])) is not None:
+            headers = [(b"allow", found[1].encode("ascii"))]
+            await outgoing({"type": "http.response.start", "status": 204, "headers": headers})
+            await outgoing({"type": "http.response.body", "body": b""})
             return
-        if exchange.method == "OPTIONS" and (template := self._table.find_template(exchange.path)) is not None:
-            exchange.route = template
-            await outgoing.write(Reply(204, b"", headers=((b"allow", self._table.allow(template)),)))
-            return
-        scope[SCOPE_KEY] = exchange
-        if exchange.method == "HEAD":
+        if scope["method"] == "HEAD":
             scope["method"] = "GET"
-        await self._inner(scope, exchange.receive, outgoing)
+        await self._inner(scope, receive, outgoing)
+
+    def _label(self, scope: Scope, path: str, status: int) -> str:
+        if "route_handler" in scope:
+            return route_label(scope)
+        if status in (204, 405) and (found := self._routes.find(path)) is not None:
+            return found[0]
+        return UNMATCHED
 
 
-def find_contradiction(exchange: Exchange, http_version: str) -> Refusal | None:
+def find_contradiction(head: Head, http_version: str) -> Refusal | None:
     """Find what makes the head of a request ambiguous to servers that read it one after another."""
-    headers, repeated = exchange.headers, exchange.repeated
-    if b"content-length" in repeated or (b"content-length" in headers and b"transfer-encoding" in headers):
+    fields, repeated = head.fields, head.repeated
+    if b"content-length" in repeated or (b"content-length" in fields and b"transfer-encoding" in fields):
         return Refusal(ProblemCode.BAD_REQUEST, "Give the length of the body once: Content-Length or chunked.")
-    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked" or b"transfer-encoding" in repeated:
+    if fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked" or b"transfer-encoding" in repeated:
         return Refusal(ProblemCode.BAD_REQUEST, "Of transfer encodings, only one chunked is understood.")
-    if http_version == "1.1" and (not headers.get(b"host") or b"host" in repeated):
+    if http_version == "1.1" and (not fields.get(b"host") or b"host" in repeated):
         return Refusal(ProblemCode.BAD_REQUEST, "Give one Host header.")
     return None
 
 
 class Outgoing:
-    """What goes back: every answer gets the request id; the status is kept for the record; HEAD gets no body.
-
-    Is itself the ``send`` that litestar calls.
-    """
+    """The ``send`` that litestar calls: every answer gets the request id, its status is kept for the record, and HEAD
+    gets no body."""
 
     __slots__ = ("_bodiless", "_request_id", "_send", "started", "status")
 
-    def __init__(self, send: Send, exchange: Exchange) -> None:
+    def __init__(self, send: Send, request_id: str, *, bodiless: bool) -> None:
         self._send = send
-        self._request_id: Header = (b"x-request-id", exchange.request_id.encode("ascii"))
-        self._bodiless = exchange.method == "HEAD"
+        self._request_id: Header = (b"x-request-id", request_id.encode("ascii"))
+        self._bodiless = bodiless
         self.started = False
         self.status = 500
 
-    async def write(self, reply: Reply) -> None:
-        """Send a whole reply."""
-        headers = [self._request_id, *reply.headers]
-        if reply.status != 204:
-            headers.append((b"content-type", reply.content_type))
-            headers.append((b"content-length", b"%d" % len(reply.body)))
-        self.status = reply.status
-        self.started = True
-        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": b"" if self._bodiless else reply.body})
-
     async def __call__(self, message: Message) -> None:
-        """Take one message of litestar's."""
+        """Take one message."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.started = True

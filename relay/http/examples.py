@@ -14,6 +14,8 @@ REQUEST: dict[str, Any] = {
     "reference": "order-1204",
 }
 
+MOVE = {"send_at": "2026-12-01T18:00:00+01:00"}
+
 
 def _recipient(text: str, number: str, status: str, code: str, upstream: list[str] | None) -> dict[str, Any]:
     return {
@@ -23,6 +25,7 @@ def _recipient(text: str, number: str, status: str, code: str, upstream: list[st
         "code": code,
         "retry_safe": False,
         "attempts": 0 if upstream is None else 1,
+        "account": None if upstream is None else "smsclone",
         "upstream": upstream and dict(zip(("code", "status", "description", "message_id"), upstream, strict=True)),
     }
 
@@ -36,7 +39,7 @@ def _notification(status: str, counts: dict[str, int], recipients: list[dict[str
         "sandbox": False,
         "message_type": "transactional",
         "sender": "ACME",
-        "route": _ROUTE,
+        "route": _ROUTE | {"account": None if status == "queued" else "smsclone"},
         "text": _TEXT,
         "warnings": [],
         "counts": {"sent": 0, "rejected": 0, "unknown": 0, "not_sent": 0, "queued": 0} | counts,
@@ -50,6 +53,26 @@ _SENT = ["0000", "SENT", "MESSAGE SENT TO PROVIDER", "9967534522177818556581618"
 _DND_REJECTED = ["3333", "DND_REJECTED", "DND_REJECTED_NUMBER", "6667534522177818556581618"]
 
 EXAMPLES: dict[str, Any] = {
+    "move": MOVE,
+    "suppression": {"recipient": "08012345678", "message_types": ["promotional"], "reason": "asked by phone"},
+    "templates": {
+        "items": [
+            {
+                "name": "order_sent",
+                "versions": [
+                    {
+                        "version": 2,
+                        "message_type": "transactional",
+                        "languages": ["en", "pcm"],
+                        "values": {"order": 12},
+                        "unicode": False,
+                        "max_segments": 1,
+                        "worst_case": {"encoding": "gsm-7", "segments": 1},
+                    }
+                ],
+            }
+        ]
+    },
     "request": REQUEST,
     "notification": _notification(
         "partial",
@@ -107,9 +130,42 @@ EXAMPLES: dict[str, Any] = {
         "warnings": [],
         "calls": 1,
         "estimated_units": "2",
+        "account": "smsclone",
+        "account_reason": None,
     },
-    "balance": {"units": "256.21", "read_at": "2026-12-01T09:00:00.042Z"},
-    "resolve": {"outcome": "sent", "recipients": ["08012345678"]},
+    "balance": {
+        "units": "256.21",
+        "read_at": "2026-12-01T09:00:00.042Z",
+        "accounts": [{"account": "smsclone", "units": "256.21", "read_at": "2026-12-01T09:00:00.042Z"}],
+    },
+    "usage": {
+        "from": "2026-11-01",
+        "to": "2026-12-01",
+        "by": ["client", "outcome"],
+        "estimate": True,
+        "rows": [
+            {
+                "client": "billing",
+                "outcome": "sent",
+                "messages": 1204,
+                "recipients": 1310,
+                "segments": 1502,
+                "units": "1276.7",
+            }
+        ],
+    },
+    "resolve": {
+        "outcome": "sent",
+        "recipients": ["08012345678"],
+        "reason": "their message list shows them as delivered",
+    },
+    "resolve_many": {
+        "filter": {"client": "billing"},
+        "outcome": "sent",
+        "reason": "their message list shows them",
+        "dry_run": True,
+    },
+    "match": {"csv": "Mobile,Date,Status\n08031234578,2026-11-29 14:05,SENT\n", "settle": False},
     "resend": {"message": "Your order 1204 is on its way."},
     "alerts": {
         "version": "4",
@@ -128,4 +184,5 @@ EXAMPLES: dict[str, Any] = {
         ],
     },
     "erase": {"recipient": "08012345678"},
+    "pause": {"reason": "smsclone hangs, their status page says so", "for": "15m"},
 }

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from relay.domain.clients import Client
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import Refusal
+from relay.domain.key_time import read_key_time
 
 LONGEST_KEY = 255
 
@@ -18,8 +20,10 @@ _REQUEST_ID = re.compile(rb"(?!rk_|whsec_|eyJ|[+0-9]*\Z)[!-~]{1,128}")
 _BARE_KEY = re.compile(rb"[!-~]{1,255}")
 _QUOTED_KEY = re.compile(rb'"((?:[!#-\[\]-~]|\\["\\])*)"')
 _ESCAPED = re.compile(rb"\\(.)")
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _WAIT = re.compile(rb"[0-9]{1,6}")
+_MEDIA_TYPE = re.compile(rb'([^;"]*)((?:;(?:"(?:[^"\\]|\\.)*"|[^;"])*)*)', re.DOTALL)
+_PARAMETER = re.compile(rb';((?:"(?:[^"\\]|\\.)*"|[^;"])*)', re.DOTALL)
+_UTF_8 = frozenset({b"utf-8", b"utf8"})
 
 
 class Preferences(Struct, frozen=True):
@@ -29,11 +33,11 @@ class Preferences(Struct, frozen=True):
     wait_seconds: int | None = None
 
     @property
-    def applied(self) -> bytes | None:
+    def applied(self) -> str | None:
         """The value of ``Preference-Applied``."""
         if self.respond_async:
-            return b"respond-async"
-        return None if self.wait_seconds is None else b"wait=%d" % self.wait_seconds
+            return "respond-async"
+        return None if self.wait_seconds is None else f"wait={self.wait_seconds}"
 
 
 NO_PREFERENCES = Preferences()
@@ -49,11 +53,33 @@ def parse_request_id(value: bytes | None) -> str | None:
     return value.decode("ascii")
 
 
-def parse_traceparent(value: bytes | None) -> str | None:
-    """Take a W3C trace context, if it has the form of one."""
-    if value is None or _TRACEPARENT.fullmatch(value) is None:
+def parse_utf8_type(value: bytes) -> bytes | None:
+    """Read the media type of a body that must be UTF-8 text, in lower case.
+
+    Parameters are ignored but for ``charset``, which may name UTF-8 only: JSON's media type has none (RFC 8259, section
+    11), and clients send what they like.
+
+    Returns:
+        ``None`` where another charset is named, or a quote is not closed.
+
+    Example:
+        >>> parse_utf8_type(b'Application/JSON; odata=verbose; charset="UTF8"')
+        b'application/json'
+        >>> parse_utf8_type(b"application/json; charset=latin-1") is None
+        True
+    """
+    parts = _MEDIA_TYPE.fullmatch(value)
+    if parts is None:
         return None
-    return value.decode("ascii")
+    for parameter in _PARAMETER.findall(parts[2]):
+        name, _, given = parameter.partition(b"=")
+        if name.strip().lower() == b"charset":
+            charset = given.strip()
+            if charset.startswith(b'"'):
+                charset = _ESCAPED.sub(rb"\1", charset[1:-1])
+            if charset.lower() not in _UTF_8:
+                return None
+    return parts[1].strip().lower()
 
 
 def parse_preferences(values: Iterable[bytes]) -> Preferences:
@@ -118,6 +144,23 @@ def require_key(key: str | None, *, required: bool) -> str | None:
     if key is None and required:
         raise invalid_key("This client's settings require an Idempotency-Key with every send.")
     return key
+
+
+def read_made_at(carrier: str | None, client: Client) -> int | None:
+    """When a key was made, in milliseconds since 1970-01-01 UTC, for a client whose keys say so.
+
+    Args:
+        carrier: the key as the client sent it.
+
+    Raises:
+        Refusal: ``invalid_idempotency_key``; it is neither a UUIDv7 nor a ULID.
+    """
+    if carrier is None or not client.keys_carry_time:
+        return None
+    made_at = read_key_time(carrier)
+    if made_at is None:
+        raise invalid_key("This client's keys carry their time: send a UUIDv7 or a ULID.")
+    return made_at
 
 
 def invalid_key(detail: str) -> Refusal:

@@ -1,198 +1,298 @@
-"""``/v1/notifications``: send, preview, look up, cancel."""
+"""``/v1/notifications``: send, preview, list, look up, move, cancel."""
 
-import re
-from typing import Any
+import asyncio
 
 import msgspec
-from msgspec import Struct
+from litestar import Controller, MediaType, Response, delete, get, patch, post
+from litestar.params import JSONBody
+from litestar.types import ASGIApp
 
-from relay.domain.codes import Permission, ProblemCode
-from relay.domain.errors import Refusal, ValidationFailed
-from relay.domain.notification import Entry, Hit, RouteDecision, SendWarning, TextFacts
-from relay.http.answers import PRIVATE, answer_body, answer_response, location
-from relay.http.auth import Gate
-from relay.http.bodies import read_json
-from relay.http.exchange import Exchange, Header, Reply, Route
-from relay.http.headers import NO_PREFERENCES, Preferences, parse_idempotency_key, parse_preferences, require_key
-from relay.http.malformed import BODY
-from relay.http.responder import report_bug
-from relay.http.schemas import Malformed, NotificationRequest, decode, to_partial_submission, to_submission
-from relay.sending.events import Events
-from relay.sending.requests import Answer, Caller, Preview, PreviewProblem, Sending, Submission
+from relay.domain.clients import Client
+from relay.domain.codes import Permission
+from relay.domain.codes import ProblemCode as P
+from relay.domain.errors import Overloaded, Refusal
+from relay.http.answers import (
+    NO_HEADERS,
+    PRIVATE,
+    NotificationBody,
+    answer_response,
+    encode_notification,
+    location,
+)
+from relay.http.asgi import WireResponse
+from relay.http.headers import read_made_at, require_key
+from relay.http.listing import PAGE, ask_for, build_listed, encode_each, encode_page, read_overviews, read_page
+from relay.http.openapi import (
+    ANY_BODY,
+    ANY_CALLER,
+    JSON,
+    JUDGED,
+    LIMITS,
+    NOT_ALLOWED,
+    UNAVAILABLE,
+    UPSTREAM,
+    Answered,
+    Content,
+    described,
+)
+from relay.http.parameters import (
+    CreatedFrom,
+    CreatedTo,
+    Expand,
+    KeyFilter,
+    ListLimit,
+    NotificationId,
+    PageCursor,
+    RecipientFilter,
+    Reference,
+    Service,
+    StatusFilter,
+    no_such_notification,
+)
+from relay.http.preview_body import PreviewBody, build_preview
+from relay.http.request import RelayRequest, report_bug
+from relay.http.schemas import MoveRequest, NotificationRequest, decode, to_submission
+from relay.http.times import to_milliseconds
+from relay.sending.prepare import MOST_RECIPIENTS_SYNCHRONOUS
+from relay.sending.requests import Answer, Sending, Submission
 
 SEND_PATH = "/v1/notifications"
 
-_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+NOTIFICATION = Content(JSON, NotificationBody, "notification")
+QUEUED = Content(JSON, NotificationBody, "queued")
+REQUEST = Content(JSON, NotificationRequest, "request")
+
+_WORDS = (P.BLOCKED_WORDS, P.BLOCKED_SENDER, P.QUIET_HOURS, P.OUTSIDE_WINDOW)
+_IDEMPOTENCY = (P.IDEMPOTENCY_MISMATCH, P.IDEMPOTENCY_IN_PROGRESS, P.IDEMPOTENCY_KEY_EXPIRED, P.INVALID_IDEMPOTENCY_KEY)
+_TOO_LATE = (P.NOT_FOUND, P.ALREADY_DIALLED, P.ALREADY_ENDED)
+_SENT_WITH = ("Idempotency-Replayed", "Preference-Applied")
 
 
-class PreviewRecipient(Struct, frozen=True, omit_defaults=True):
-    """One requested number: what it comes to, or why it is refused."""
+class NotificationController(Controller):
+    """Notifications.
 
-    input: str
-    recipient: str | None = None
-    reason: str | None = None
-
-
-class PreviewBody(Struct, frozen=True, kw_only=True):
-    """How a request would go out, and what it would be refused for."""
-
-    acceptable: bool
-    problems: tuple[PreviewProblem, ...]
-    route: RouteDecision | None
-    text: TextFacts
-    recipients: list[PreviewRecipient]
-    hits: tuple[Hit, ...]
-    warnings: tuple[SendWarning, ...]
-    calls: int
-    estimated_units: str
-
-
-class Notifications:
-    """The endpoints for single notifications.
-
-    Args:
-        gate: lets requests in.
-        sending: the core.
-        events: told of a bug that must not become a 500.
+    ``send`` is the hot path: it takes the request and gives an ASGI response, which saves a third of litestar's cost.
     """
 
-    def __init__(self, gate: Gate, sending: Sending, events: Events) -> None:
-        self._gate = gate
-        self._sending = sending
-        self._events = events
-
-    def routes(self) -> list[Route]:
-        """What is served here; the first is the hot path."""
-        return [
-            Route("POST", SEND_PATH, self.send),
-            Route("POST", "/v1/notifications/preview", self.preview),
-            Route("GET", "/v1/notifications/{id}", self.find),
-            Route("DELETE", "/v1/notifications/{id}", self.cancel),
-        ]
-
-    async def send(self, exchange: Exchange) -> Reply:
+    @post(
+        SEND_PATH,
+        operation_id="sendNotification",
+        tags=["Sending"],
+        summary="Send a message",
+        description=(
+            "Answers 200 with one entry for each requested number, whatever became of it: look at `status` and"
+            " `retry_safe`. With `Prefer: respond-async` it answers 202 and the outcome is looked up later. A 5xx means"
+            " that certainly nothing was sent. `unknown` means that the message may be on its way: never send it again"
+            " without looking."
+        ),
+        opt={"permission": Permission.SEND, "idempotency_key": True, "prefer": True},
+        operation_class=described(
+            Answered(200, "What became of each recipient.", (NOTIFICATION,), _SENT_WITH),
+            Answered(202, "Accepted for later.", (QUEUED,), (*_SENT_WITH, "Location")),
+            takes=(REQUEST,),
+            problems=(
+                *(*ANY_CALLER, *ANY_BODY, *JUDGED, *NOT_ALLOWED, *_WORDS, *_IDEMPOTENCY, *LIMITS),
+                *(*UPSTREAM, *UNAVAILABLE),
+            ),
+        ),
+    )
+    async def send(self, request: RelayRequest) -> ASGIApp:
         """Send: 200 with outcomes, 202 with ``Prefer: respond-async``, or a problem."""
-        caller = await self._gate.admit(exchange, Permission.SEND)
-        key = require_key(
-            parse_idempotency_key(exchange.all_values(b"idempotency-key")),
-            required=caller.client.require_idempotency_key,
-        )
-        preferences = read_preferences(exchange)
+        sending: Sending = request.app.state.sending
+        caller = request.user
+        key = require_key(request.head.idempotency_key, required=caller.client.require_idempotency_key)
+        made_at = read_made_at(key, caller.client)
+        preferences = request.preferences
         if preferences.respond_async:
-            submission = await self._read(exchange, caller, key, asynchronous=True)
-            exchange.stage = None
-            answer = await self._enqueue(submission, caller)
-        else:
-            exchange.stage = None
-            with self._sending.arrive(caller):
-                exchange.stage = "edge"
-                submission = await self._read(exchange, caller, key, asynchronous=False)
-                exchange.stage = None
-            answer = await self._sending.send(submission, caller, preferences.wait_seconds)
-        return self._answer(exchange, answer, preferences)
-
-    async def _enqueue(self, submission: Submission, caller: Caller) -> Answer:
-        [answer] = await self._sending.enqueue([submission], caller)
-        if isinstance(answer, Refusal):
-            raise answer
-        return answer
-
-    def _answer(self, exchange: Exchange, answer: Answer, preferences: Preferences) -> Reply:
-        """After the claim even a bug of ours is no 500: nobody may be invited to send again (SPEC section 2)."""
-        applied = preferences.applied
-        headers: tuple[Header, ...] = () if applied is None else ((b"preference-applied", applied),)
+            submission = to_submission(decode(await request.body(), NotificationRequest), key, made_at)
+            if len(submission.recipients) > MOST_RECIPIENTS_SYNCHRONOUS:
+                async with sending.heavy(caller) as place:
+                    await place.begin()
+                    return await self._enqueue(request, submission)
+            return await self._enqueue(request, submission)
         try:
-            reply = answer_response(answer, exchange.request_id, headers)
-        except Exception as bug:  # noqa: BLE001 — see above
-            report_bug(self._events, exchange, bug)
-            body = {"id": answer.stored.notification.id, "status": "in_progress", "replayed": answer.replayed}
-            return Reply(202, msgspec.json.encode(body), headers=(location(answer.stored), PRIVATE))
-        return reply
+            with sending.arrive(caller):
+                submission = to_submission(decode(await request.body(), NotificationRequest), key, made_at)
+            answer = await sending.send(submission, caller, preferences.wait_seconds)
+        except Overloaded:
+            await hold_back(sending, caller.client)
+            raise
+        return await _answer(request, answer)
 
-    async def _read(self, exchange: Exchange, caller: Caller, key: str | None, *, asynchronous: bool) -> Submission:
-        body = await read_json(exchange)
-        try:
-            return to_submission(decode(body, NotificationRequest), key)
-        except Malformed as malformed:
-            raise complete_errors(malformed, self._sending, caller, asynchronous=asynchronous) from None
+    async def _enqueue(self, request: RelayRequest, submission: Submission) -> ASGIApp:
+        sending: Sending = request.app.state.sending
+        [result] = await sending.enqueue([submission], request.user)
+        if isinstance(result, Refusal):
+            raise result
+        return await _answer(request, result)
 
-    async def preview(self, exchange: Exchange) -> Reply:
+    @post(
+        "/v1/notifications/preview",
+        operation_id="previewNotification",
+        tags=["Sending"],
+        summary="See how a message would go out",
+        description=(
+            "Everything but the send: numbers, text, segments, word lists, route, calls. 200 wherever the request is"
+            " well formed; what a send would be refused for is under `problems`. Units are an estimate."
+        ),
+        status_code=200,
+        opt={"permission": Permission.PREVIEW, "prefer": True, "heavy": True},
+        operation_class=described(
+            Answered(200, "How it would go out.", (Content(JSON, PreviewBody, "preview"),)),
+            takes=(REQUEST,),
+            problems=(*ANY_CALLER, *ANY_BODY, *JUDGED, P.JOURNAL_UNAVAILABLE, P.RATE_LIMITED, P.OVERLOADED),
+        ),
+    )
+    async def preview(
+        self, request: RelayRequest, data: JSONBody[NotificationRequest], sending: Service[Sending]
+    ) -> Response[PreviewBody]:
         """Everything but the send."""
-        caller = await self._gate.admit(exchange, Permission.PREVIEW)
-        asynchronous = read_preferences(exchange).respond_async
-        submission = await self._read(exchange, caller, None, asynchronous=asynchronous)
-        exchange.stage = None
-        preview = self._sending.preview(submission, caller, asynchronous=asynchronous)
-        return Reply(200, msgspec.json.encode(_preview_body(preview)), headers=(PRIVATE,))
+        asynchronous = request.preferences.respond_async
+        preview = await sending.preview(to_submission(data, None), request.user, asynchronous=asynchronous)
+        return Response(build_preview(preview), headers=PRIVATE)
 
-    async def find(self, exchange: Exchange) -> Reply:
+    @get(
+        SEND_PATH,
+        operation_id="listNotifications",
+        tags=["Looking up"],
+        summary="List notifications, newest first",
+        description=(
+            "The notifications of this client that match every filter, page by page: each with its counts, and with its"
+            " recipients where `expand=recipients` asks for them."
+        ),
+        media_type=MediaType.JSON,
+        opt={"permission": Permission.READ, "heavy": True},
+        operation_class=described(
+            Answered(200, "A page.", (PAGE,)),
+            problems=(*ANY_CALLER, P.VALIDATION_FAILED, P.OVERLOADED, P.JOURNAL_UNAVAILABLE),
+        ),
+    )
+    async def select(
+        self,
+        request: RelayRequest,
+        sending: Service[Sending],
+        reference: Reference = None,
+        recipient: RecipientFilter = None,
+        idempotency_key: KeyFilter = None,
+        status: StatusFilter = None,
+        created_from: CreatedFrom = None,
+        created_to: CreatedTo = None,
+        limit: ListLimit = None,
+        cursor: PageCursor = None,
+        expand: Expand = None,
+    ) -> Response[bytes]:
+        """List the notifications that match every filter."""
+        given = {
+            "client": request.user.client.name,
+            "reference": reference,
+            "recipient": recipient,
+            "idempotency_key": idempotency_key,
+            "status": status,
+            "created_from": created_from,
+            "created_to": created_to,
+        }
+        asked = ask_for(given, limit=limit, cursor=cursor, expand=expand)
+        slices = sending.begin_slices()
+        if expand is None:
+            overviews, last = await read_overviews(sending, asked)
+            return Response(await encode_page(encode_each(map(build_listed, overviews), slices), last), headers=PRIVATE)
+        page, last = await read_page(sending, asked)
+        items = (await encode_notification(stored, slices) for stored in page)
+        return Response(await encode_page(items, last), headers=PRIVATE)
+
+    @get(
+        "/v1/notifications/{id:str}",
+        operation_id="getNotification",
+        tags=["Looking up"],
+        summary="Look a notification up",
+        description="Status and outcomes, for the client that sent it; to others it does not exist.",
+        media_type=MediaType.JSON,
+        opt={"permission": Permission.READ},
+        operation_class=described(
+            Answered(200, "The notification as it stands.", (NOTIFICATION,)),
+            problems=(*ANY_CALLER, P.NOT_FOUND, P.JOURNAL_UNAVAILABLE),
+        ),
+    )
+    async def find(
+        self, request: RelayRequest, notification_id: NotificationId, sending: Service[Sending]
+    ) -> Response[bytes]:
         """Status and outcomes, for the client that sent it."""
-        caller = await self._gate.admit(exchange, Permission.READ)
-        notification_id = read_id(exchange)
-        exchange.stage = None
-        stored = await self._sending.find(notification_id, caller.client)
+        stored = await sending.find(notification_id, request.user.client)
         if stored is None:
             raise no_such_notification()
-        return Reply(200, answer_body(stored), headers=(PRIVATE,))
+        return Response(await encode_notification(stored, sending.begin_slices()), headers=PRIVATE)
 
-    async def cancel(self, exchange: Exchange) -> Reply:
+    @delete(
+        "/v1/notifications/{id:str}",
+        operation_id="cancelNotification",
+        tags=["Sending"],
+        summary="Cancel what is still queued",
+        description="Its recipients end as `not_sent`, `cancelled`. Once a call was made it is too late.",
+        media_type=MediaType.JSON,
+        status_code=200,
+        opt={"permission": Permission.SEND},
+        operation_class=described(
+            Answered(200, "The notification, cancelled.", (NOTIFICATION,)),
+            problems=(*ANY_CALLER, *_TOO_LATE, P.OVERLOADED, P.JOURNAL_UNAVAILABLE),
+        ),
+    )
+    async def cancel(
+        self, request: RelayRequest, notification_id: NotificationId, sending: Service[Sending]
+    ) -> Response[bytes]:
         """Cancel what is still queued."""
-        caller = await self._gate.admit(exchange, Permission.SEND)
-        notification_id = read_id(exchange)
-        exchange.stage = None
-        stored = await self._sending.cancel(notification_id, caller.client)
+        stored = await sending.cancel(notification_id, request.user.client)
         if stored is None:
             raise no_such_notification()
-        return Reply(200, answer_body(stored), headers=(PRIVATE,))
+        return Response(await encode_notification(stored, sending.begin_slices()), headers=PRIVATE)
 
-
-def read_preferences(exchange: Exchange) -> Preferences:
-    """Read the ``Prefer`` headers."""
-    if b"prefer" not in exchange.headers:
-        return NO_PREFERENCES
-    return parse_preferences(exchange.all_values(b"prefer"))
-
-
-def complete_errors(malformed: Malformed, sending: Sending, caller: Caller, *, asynchronous: bool) -> ValidationFailed:
-    """Add what is wrong with the fields that have the right shape, so that all errors come at once."""
-    if malformed.errors[0].field == BODY:
-        return malformed
-    found = sending.find_field_errors(
-        to_partial_submission(malformed), caller, asynchronous=asynchronous, skip=malformed.bad
+    @patch(
+        "/v1/notifications/{id:str}",
+        operation_id="moveNotification",
+        tags=["Sending"],
+        summary="Send what is still queued at another time",
+        description=(
+            "It waits until the new `send_at`; its `expires_at` moves along where you gave none. Once a call was made"
+            " it is too late."
+        ),
+        opt={"permission": Permission.SEND},
+        operation_class=described(
+            Answered(200, "The notification with its new time.", (NOTIFICATION,)),
+            takes=(Content(JSON, MoveRequest, "move"),),
+            problems=(
+                *(*ANY_CALLER, *ANY_BODY, P.VALIDATION_FAILED, *_TOO_LATE),
+                *(P.RATE_LIMITED, P.OVERLOADED, P.JOURNAL_UNAVAILABLE),
+            ),
+        ),
     )
-    return ValidationFailed((*malformed.errors, *found))
+    async def move(
+        self,
+        request: RelayRequest,
+        notification_id: NotificationId,
+        data: JSONBody[MoveRequest],
+        sending: Service[Sending],
+    ) -> Response[bytes]:
+        """Send what is still queued at another time."""
+        stored = await sending.move(notification_id, request.user.client, to_milliseconds(data.send_at))
+        if stored is None:
+            raise no_such_notification()
+        return Response(await encode_notification(stored, sending.begin_slices()), headers=PRIVATE)
 
 
-def read_id(exchange: Exchange) -> str:
-    """Read a notification's id from the path.
-
-    Raises:
-        Refusal: ``not_found``: it cannot be one.
-    """
-    notification_id: Any = exchange.path_params.get("id")
-    if not isinstance(notification_id, str) or _ID.fullmatch(notification_id) is None:
-        raise no_such_notification()
-    return notification_id
+async def hold_back(sending: Sending, client: Client) -> None:
+    """Wait before a client is told that there is no place, where it asks again and again without waiting."""
+    seconds = sending.count_refusal(client)
+    if seconds:
+        await asyncio.sleep(seconds)
 
 
-def no_such_notification() -> Refusal:
-    """The same for an id that does not exist and for one of another client."""
-    return Refusal(ProblemCode.NOT_FOUND, "This client has no notification with this id.")
-
-
-def _preview_body(preview: Preview) -> PreviewBody:
-    return PreviewBody(
-        acceptable=not preview.problems,
-        problems=preview.problems,
-        route=preview.route,
-        text=preview.text,
-        recipients=[_preview_recipient(entry) for entry in preview.entries],
-        hits=preview.hits,
-        warnings=preview.warnings,
-        calls=preview.calls,
-        estimated_units=str(preview.estimated_units),
-    )
-
-
-def _preview_recipient(entry: Entry) -> PreviewRecipient:
-    return PreviewRecipient(entry.input, entry.number, None if entry.reason is None else entry.reason.value)
+async def _answer(request: RelayRequest, answer: Answer) -> WireResponse:
+    """After the claim even a bug of ours is no 500: nobody may be invited to send again (SPEC section 2)."""
+    applied = request.preferences.applied
+    headers = NO_HEADERS if applied is None else {"preference-applied": applied}
+    slices = request.app.state.sending.begin_slices()
+    try:
+        return await answer_response(answer, request.head.request_id, slices, headers)
+    except Exception as bug:  # noqa: BLE001 — see above
+        report_bug(request.app.state.events, request.scope, bug)
+        body = {"id": answer.stored.notification.id, "status": "in_progress", "replayed": answer.replayed}
+        return WireResponse(202, msgspec.json.encode(body), location(answer.stored) | PRIVATE)

@@ -1,127 +1,118 @@
-"""Builds the OpenAPI 3.1 document: schemas from the structs that decode and encode, operations from ``reference``."""
+"""What a handler says of itself for the OpenAPI document, beside its decorator: ``operation_class=described(…)``.
 
-import re
-from collections.abc import Iterable
-from typing import Any
-
-import msgspec
-
-from relay import __version__
-from relay.domain.codes import NotificationStatus, ProblemCode
-from relay.http.answers import NotificationBody
-from relay.http.balance import BalanceBody
-from relay.http.batch import MOST_ITEMS, AcceptedItem, RefusedItem
-from relay.http.examples import EXAMPLES
-from relay.http.health import HealthBody
-from relay.http.notifications import PreviewBody
-from relay.http.operator import ErasedBody, PausedBody
-from relay.http.parameters import TEXT, TIME, headers, parameters
-from relay.http.problems import PROBLEMS, TYPE_PREFIX
-from relay.http.reference import ALWAYS, Content, Operation, Outcome
-from relay.http.reference_calling import CALLING
-from relay.http.reference_running import RUNNING
-from relay.http.schemas import BatchItem, EraseRequest, NotificationRequest, ResendRequest, ResolveRequest
-from relay.sending.requests import PreviewProblem
-
-_STRUCTS = (
-    *(NotificationRequest, BatchItem, ResolveRequest, ResendRequest, EraseRequest),
-    *(NotificationBody, PreviewBody, PreviewProblem, BalanceBody, PausedBody, ErasedBody, HealthBody),
-    *(AcceptedItem, RefusedItem),
-)
-OPERATIONS = (*CALLING, *RUNNING)
-"""Every operation of the API, in the order of the reference page."""
-
-_PROBLEM_JSON = "application/problem+json"
-_BLANKS = re.compile(r"\s+")
-
-
-_INTRODUCTION = """\
-One service through which every other service sends SMS over smsclone.com.
-
-Send `Authorization: Bearer rk_<id>_<secret>` with every request under `/v1`. Errors are problem documents (RFC 9457)
-whose `code` is one of a closed set; [each is explained here](/docs/problems). `retry_safe` tells whether sending the
-same again can bring a second SMS. Every answer carries `X-Request-Id`.
+litestar knows one media type and no headers a status; so answers are described here, with all that can come.
 """
 
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
-def openapi_document() -> dict[str, Any]:
-    """Build the document; the same for every relay of a version."""
-    paths: dict[str, Any] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+from litestar.openapi.spec import Operation
+from msgspec import Struct
+
+from relay.domain.codes import ProblemCode
+from relay.domain.codes import ProblemCode as P
+from relay.http.examples import EXAMPLES
+from relay.http.problems import PROBLEM_JSON, PROBLEMS
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+
+ALWAYS = (P.BAD_REQUEST, P.INTERNAL_ERROR)
+"""What any request can be answered with."""
+ANY_CALLER = (P.UNAUTHENTICATED, P.PERMISSION_MISSING)
+ANY_BODY = (P.INVALID_JSON, P.UNSUPPORTED_MEDIA_TYPE, P.BODY_TOO_LARGE, P.VALIDATION_FAILED)
+JUDGED = (P.USE_ASYNC, P.MESSAGE_TOO_LONG_ENCODED, P.NON_GSM_TEXT, P.NON_GSM_VALUE, P.TOO_MANY_SEGMENTS)
+NOT_ALLOWED = (P.SENDER_NOT_ALLOWED, P.ROUTE_NOT_ALLOWED, P.MESSAGE_TYPE_NOT_ALLOWED, P.TEMPLATE_REQUIRED)
+LIMITS = (P.RATE_LIMITED, P.QUOTA_EXCEEDED, P.BUDGET_EXCEEDED, P.RECIPIENT_CAPPED)
+UPSTREAM = (P.UPSTREAM_CREDENTIALS, P.UPSTREAM_CONTRACT, P.UPSTREAM_NO_BALANCE, P.UPSTREAM_UNREACHABLE)
+UNAVAILABLE = (P.JOURNAL_UNAVAILABLE, P.OVERLOADED, P.DRAINING, P.PAUSED)
+
+TEXT: dict[str, Any] = {"type": "string"}
+
+
+class Content(Struct, frozen=True):
+    """A body: its media type, the struct that it is (or a schema of this module; ``None``: text), an example's name."""
+
+    media_type: str
+    schema: type[Struct] | str | None
+    example: str | None = None
+
+
+class Answered(Struct, frozen=True):
+    """An answer that is no problem: status, meaning, bodies, and headers beside ``X-Request-Id``."""
+
+    status: int
+    meaning: str
+    contents: tuple[Content, ...] = ()
+    headers: tuple[str, ...] = ()
+
+
+class DescribedOperation(Operation):
+    """An operation as its handler describes it, by :func:`described`."""
+
+    answers: ClassVar[tuple[Answered, ...]] = ()
+    problems: ClassVar[tuple[ProblemCode, ...]] = ()
+    come_again: ClassVar[tuple[ProblemCode, ...]] = ()
+    takes: ClassVar[tuple[Content, ...]] = ()
+
+    def to_schema(self) -> dict[str, Any]:
+        """Write the operation."""
+        schema = super().to_schema()
+        schema.pop("deprecated", None)
+        if self.takes:
+            schema["requestBody"] = {"required": True, "content": _contents(self.takes)}
+        schema["responses"] = self._responses()
+        return schema
+
+    def _responses(self) -> dict[str, Any]:
+        responses = {answer.status: _answer(answer) for answer in self.answers}
+        by_status: dict[int, list[ProblemCode]] = {}
+        for code in (*self.problems, *ALWAYS):
+            by_status.setdefault(PROBLEMS[code].status, []).append(code)
+        if self.come_again:
+            by_status.setdefault(503, []).extend(self.come_again)
+        for status, codes in by_status.items():
+            problems = _problems(status, codes)
+            if status in responses:
+                problems["description"] = f"{responses[status]['description']} Or: {problems['description']}"
+                problems["content"] |= responses[status]["content"]
+            responses[status] = problems
+        return {str(status): responses[status] for status in sorted(responses)}
+
+
+def described(
+    *answers: Answered,
+    takes: tuple[Content, ...] = (),
+    problems: tuple[ProblemCode, ...] = (),
+    come_again: tuple[ProblemCode, ...] = (),
+) -> type[Operation]:
+    """Describe an operation, for a handler's ``operation_class``.
+
+    Args:
+        answers: all that are no problem.
+        takes: request bodies.
+        problems: codes that it can be answered with, beside :data:`ALWAYS`.
+        come_again: codes that are 503 here, whatever they are elsewhere.
+    """
+    said = {"answers": answers, "takes": takes, "problems": problems, "come_again": come_again}
+    return type("DescribedOperation", (DescribedOperation,), said)
+
+
+def _answer(answer: Answered) -> dict[str, Any]:
+    names = ("X-Request-Id", *answer.headers)
     return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Relay",
-            "version": __version__,
-            "summary": "SMS over smsclone.com: never twice, never lost, never leaked.",
-            "description": _INTRODUCTION,
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in dict.fromkeys(operation.tag for operation in OPERATIONS)],
-        "paths": paths,
-        "components": {
-            "schemas": _schemas(),
-            "parameters": parameters(),
-            "headers": headers(),
-            "examples": {code.value: _problem_example(code) for code in _documented_codes()},
-            "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "A key that `relay keys new` made."},
-                "basic": {"type": "http", "scheme": "basic", "description": "The key as the password, any user name."},
-            },
-        },
-    }
-
-
-# --- operations ---
-
-
-def _operation(operation: Operation) -> dict[str, Any]:
-    text = operation.text
-    if operation.permission is not None:
-        text += f"\n\nNeeds the permission `{operation.permission.value}`."
-    return {
-        "operationId": operation.name,
-        "tags": [operation.tag],
-        "summary": operation.summary,
-        "description": text,
-        "security": [] if operation.permission is None else [{scheme: []} for scheme in operation.schemes],
-        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in operation.parameters],
-        **({"requestBody": {"required": True, "content": _contents(operation.body)}} if operation.body else {}),
-        "responses": _responses(operation),
-    }
-
-
-def _responses(operation: Operation) -> dict[str, Any]:
-    responses = {outcome.status: _outcome(outcome) for outcome in operation.outcomes}
-    by_status: dict[int, list[ProblemCode]] = {}
-    for code in (*operation.problems, *ALWAYS):
-        by_status.setdefault(PROBLEMS[code].status, []).append(code)
-    if operation.come_again:
-        by_status.setdefault(503, []).extend(operation.come_again)
-    for status, codes in by_status.items():
-        problems = _problems(status, codes)
-        if status in responses:
-            problems["description"] = f"{responses[status]['description']} Or: {problems['description']}"
-            problems["content"] |= responses[status]["content"]
-        responses[status] = problems
-    return {str(status): responses[status] for status in sorted(responses)}
-
-
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    names = ("X-Request-Id", *outcome.headers)
-    return {
-        "description": outcome.description,
+        "description": answer.meaning,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
-        "content": _contents(outcome.contents),
+        "content": _contents(answer.contents),
     }
 
 
 def _contents(contents: Iterable[Content]) -> dict[str, Any]:
     described: dict[str, Any] = {}
     for content in contents:
-        media: dict[str, Any] = {"schema": TEXT if content.schema is None else _reference(content.schema)}
+        schema = content.schema
+        name = schema if isinstance(schema, str) else None if schema is None else public_name(schema.__name__)
+        media: dict[str, Any] = {"schema": TEXT if name is None else reference(name)}
         if content.example is not None:
             media["example"] = EXAMPLES[content.example]
         described[content.media_type] = media
@@ -140,133 +131,15 @@ def _problems(status: int, codes: list[ProblemCode]) -> dict[str, Any]:
     return {
         "description": " ".join(f"`{code.value}`: {PROBLEMS[code].title}." for code in codes),
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
-        "content": {_PROBLEM_JSON: {"schema": _reference("Problem"), "examples": examples}},
+        "content": {PROBLEM_JSON: {"schema": reference("Problem"), "examples": examples}},
     }
 
 
-def _documented_codes() -> list[ProblemCode]:
-    """Every code that an operation can answer; 405 belongs to methods that are no operation."""
-    documented = {code for operation in OPERATIONS for code in (*operation.problems, *operation.come_again, *ALWAYS)}
-    return [code for code in ProblemCode if code in documented]
-
-
-def _problem_example(code: ProblemCode) -> dict[str, Any]:
-    kind = PROBLEMS[code]
-    value = {
-        "type": TYPE_PREFIX + code.value,
-        "title": kind.title,
-        "status": kind.status,
-        "code": code.value,
-        "detail": kind.cause,
-        **({} if kind.retry_safe is None else {"retry_safe": kind.retry_safe}),
-        "request_id": "0192f3c4-5b1e-7000-8000-000000000001",
-    }
-    return {"summary": kind.title, "value": value}
-
-
-# --- components ---
-
-
-def _reference(name: str) -> dict[str, Any]:
+def reference(name: str) -> dict[str, Any]:
+    """Refer to a schema by its public name."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _schemas() -> dict[str, Any]:
-    _, components = msgspec.json.schema_components(_STRUCTS, ref_template="#/components/schemas/{name}")
-    schemas: dict[str, Any] = {_public(name): _tidy(schema) for name, schema in components.items()}
-    schemas["RefusedItem"]["properties"]["problem"] = _reference("Problem")
-    items = {"type": "array", "items": {"oneOf": [_reference("AcceptedItem"), _reference("RefusedItem")]}}
-    counts = {"accepted": {"type": "integer"}, "refused": {"type": "integer"}}
-    cursor = {"anyOf": [TEXT, {"type": "null"}], "description": "For the next page; null on the last one."}
-    page = {"items": {"type": "array", "items": _reference("Notification")}, "next_cursor": cursor}
-    requests = {"type": "array", "items": _reference("BatchItem"), "minItems": 1, "maxItems": MOST_ITEMS}
-    return dict(
-        sorted(
-            {
-                **schemas,
-                "Batch": _object("What became of each item, in order.", {"items": items, **counts}),
-                "BatchRequest": {"description": "Up to 1,000 requests.", **requests},
-                "NotificationPage": _object("One page of a list.", page),
-                "AlertsBody": _object("What the sender sends. Unknown fields are ignored.", {}),
-                "AlertsAccepted": _alerts_accepted(),
-                "Live": _object("The event loop turns.", {"status": {"type": "string", "enum": ["ok"]}}),
-                "Problem": _problem_schema(),
-            }.items()
-        )
-    )
-
-
-def _alerts_accepted() -> dict[str, Any]:
-    status = {"type": "string", "enum": [status.value for status in NotificationStatus]}
-    page = _object("A page.", {"id": TEXT, "status": status, "duplicate": {"type": "boolean"}})
-    count = {"type": "integer", "minimum": 0}
-    return _object(
-        "What became of a webhook. Unaddressed alerts name nobody who may be named, and reach nobody.",
-        {
-            "notifications": {"type": "array", "items": page},
-            "firing": count,
-            "resolved": count,
-            "unaddressed": count,
-        },
-    )
-
-
-def _object(description: str, properties: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {
-        "description": description,
-        "type": "object",
-        "properties": properties | (optional or {}),
-        "required": list(properties),
-    }
-
-
-def _problem_schema() -> dict[str, Any]:
-    hits = {"type": "array", "items": _reference("Hit"), "description": "List entries, by code point in your text."}
-    errors = {"type": "array", "items": _reference("FieldError"), "description": "Everything that is wrong, at once."}
-    retry_safe = {"type": "boolean", "description": "Whether the same request may be sent again: no second SMS."}
-    return _object(
-        "Why the relay said no (RFC 9457). It never repeats a value that you sent.",
-        {
-            "type": {"type": "string", "format": "uri-reference"},
-            "title": TEXT,
-            "status": {"type": "integer"},
-            "code": _reference("ProblemCode"),
-            "detail": TEXT,
-            "request_id": TEXT,
-        },
-        {
-            "retry_safe": retry_safe,
-            "id": {"type": "string", "description": "The notification, where one was accepted first."},
-            "errors": errors,
-            "hits": hits,
-            "detected_by": {"type": "string", "enum": ["relay", "smsclone"]},
-            "allowed_from": TIME,
-        },
-    )
-
-
-def _public(name: str) -> str:
+def public_name(name: str) -> str:
+    """What a struct is called in the document."""
     return name.removesuffix("Body")
-
-
-def _tidy(schema: Any) -> Any:
-    """Give schemas their public names and flowing text; times are marked as such."""
-    if isinstance(schema, list):
-        return [_tidy(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    tidy = {key: _tidy(value) for key, value in schema.items() if key != "title"}
-    if isinstance(tidy.get("$ref"), str):
-        tidy["$ref"] = _public(tidy["$ref"])
-    if isinstance(tidy.get("description"), str):
-        tidy["description"] = _BLANKS.sub(" ", tidy["description"].replace("``", "`"))
-    for name, value in tidy.get("properties", {}).items():
-        if name.endswith("_at"):
-            tidy["properties"][name] = _as_time(value)
-    return tidy
-
-
-def _as_time(schema: dict[str, Any]) -> dict[str, Any]:
-    if "anyOf" in schema:
-        return schema | {"anyOf": [_as_time(part) for part in schema["anyOf"]]}
-    return TIME if schema == TEXT else schema

@@ -1,124 +1,139 @@
 """``/v1/operator/…``: what the operator's commands do, through the server, with the permission ``operate``."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
-import msgspec
+from litestar import Controller, post
+from litestar.params import JSONBody
 from msgspec import Struct
 from msgspec.structs import replace
 
 from relay.domain.codes import Permission, Source
-from relay.domain.errors import ValidationFailed
-from relay.domain.notification import Stored
-from relay.http.answers import PRIVATE, build_notification, location
-from relay.http.auth import Gate
-from relay.http.bodies import read_json
-from relay.http.exchange import Exchange, Reply, Route
-from relay.http.listing import DEFAULT_LIMIT, encode_page, parse_cursor, parse_limit, read_query
-from relay.http.notifications import read_id
-from relay.http.schemas import EraseRequest, ResendRequest, ResolveRequest, decode
+from relay.domain.codes import ProblemCode as P
+from relay.domain.errors import FieldError, ValidationFailed
+from relay.domain.numbers import mask_number
+from relay.domain.pausing import Scope, SendingPause, parse_duration
+from relay.http.openapi import (
+    ANY_BODY,
+    ANY_CALLER,
+    JSON,
+    Answered,
+    Content,
+    described,
+)
+from relay.http.parameters import Service
+from relay.http.request import RelayRequest
+from relay.http.schemas import EraseRequest, PauseRequest, ResumeRequest, decode
+from relay.http.status import PauseBody, pause_body
+from relay.http.times import format_time
 from relay.sending.requests import Operations
-
-S = TypeVar("S", bound=Struct)
-
-PARAMETERS: dict[str, Callable[[str], Any]] = {"limit": parse_limit, "cursor": parse_cursor}
 
 
 class PausedBody(Struct, frozen=True):
-    """Whether sending is stopped, on all replicas, from their next look."""
+    """What is stopped, on all replicas, from their next look; `paused` is whether that is everything."""
 
     paused: bool
+    pauses: list[PauseBody]
 
 
-class ErasedBody(Struct, frozen=True):
-    """From how many notifications the number was erased."""
+class ErasedBody(Struct, frozen=True, kw_only=True):
+    """The receipt of an erasure; the number is masked."""
 
+    recipient: str
     notifications: int
+    not_ended: int
+    at: str
+    hash: str
 
 
-class OperatorPages:
-    """The operator's endpoints."""
+_PAUSED = Content(JSON, PausedBody)
 
-    def __init__(self, gate: Gate, operations: Operations) -> None:
-        self._gate = gate
-        self._operations = operations
 
-    def routes(self) -> list[Route]:
-        """What is served here."""
-        return [
-            Route("POST", "/v1/operator/pause", self.pause),
-            Route("POST", "/v1/operator/resume", self.resume),
-            Route("GET", "/v1/operator/unknown", self.list_unknown),
-            Route("POST", "/v1/operator/unknown/{id}/resolve", self.resolve),
-            Route("POST", "/v1/operator/unknown/{id}/resend", self.resend),
-            Route("POST", "/v1/operator/erase", self.erase),
-        ]
+def _paused(pauses: Sequence[SendingPause]) -> PausedBody:
+    return PausedBody(any(each.scope.is_everything for each in pauses), list(map(pause_body, pauses)))
 
-    async def pause(self, exchange: Exchange) -> Reply:
-        """Stop all sending."""
-        return await self._set_paused(exchange, paused=True)
 
-    async def resume(self, exchange: Exchange) -> Reply:
-        """Start sending again."""
-        return await self._set_paused(exchange, paused=False)
+class OperatorController(Controller):
+    """What an operator does."""
 
-    async def _set_paused(self, exchange: Exchange, *, paused: bool) -> Reply:
-        caller = await self._gate.admit(exchange, Permission.OPERATE, Source.OPERATOR)
-        exchange.stage = None
-        await self._operations.set_paused(paused, caller.client.name)
-        return Reply(200, msgspec.json.encode(PausedBody(paused)))
+    path = "/v1/operator"
+    tags = ("Operating",)
+    opt = {"permission": Permission.OPERATE, "source": Source.OPERATOR}  # noqa: RUF012 — as litestar declares it
 
-    async def list_unknown(self, exchange: Exchange) -> Reply:
-        """Notifications with recipients whose outcome nobody knows, newest first, of all clients."""
-        await self._gate.admit(exchange, Permission.OPERATE, Source.OPERATOR)
-        values = read_query(exchange.query, PARAMETERS)
-        limit: int = values.get("limit", DEFAULT_LIMIT)
-        exchange.stage = None
-        found = await self._operations.list_unknown(limit + 1, values.get("cursor"))
-        page = [call.stored for call in found[:limit]]
-        bodies = (build_notification(stored, with_client=True) for stored in page)
-        body = await encode_page(bodies, page[-1] if len(found) > limit else None)
-        return Reply(200, body, headers=(PRIVATE,))
+    @post(
+        "/pause",
+        operation_id="pause",
+        summary="Stop sending",
+        description=(
+            "Everything, or a client, a message type, an account; on all replicas, within a second. Queued messages"
+            " wait; waiting callers get 503 `paused`. Several pauses may be in force at once; one of the same kind is"
+            " replaced. Who, why and until when stand in the log, in the audit and at `/readyz`."
+        ),
+        status_code=200,
+        operation_class=described(
+            Answered(200, "It is stopped.", (_PAUSED,)),
+            takes=(Content(JSON, PauseRequest, "pause"),),
+            problems=(*ANY_CALLER, *ANY_BODY, P.JOURNAL_UNAVAILABLE),
+        ),
+    )
+    async def pause(
+        self, request: RelayRequest, data: JSONBody[PauseRequest], operations: Service[Operations]
+    ) -> PausedBody:
+        """Stop what the fields name."""
+        seconds = None
+        if data.duration is not None and (seconds := parse_duration(data.duration)) is None:
+            remedy = "Give a number with s, m or h, such as 15m; at most 24h."
+            raise ValidationFailed([FieldError("for", "out_of_range", remedy)])
+        scope = Scope(client=data.client, message_type=data.message_type, account=data.account)
+        return _paused(await operations.pause(scope, request.user, reason=data.reason, seconds=seconds))
 
-    async def resolve(self, exchange: Exchange) -> Reply:
-        """Settle unknown recipients as sent or not sent."""
-        caller = await self._gate.admit(exchange, Permission.OPERATE, Source.OPERATOR)
-        notification_id = read_id(exchange)
-        request = await self._read(exchange, ResolveRequest)
-        exchange.stage = None
-        stored = await self._operations.resolve(
-            notification_id,
-            sent=request.outcome == "sent",
-            recipients=request.recipients,
-            actor=caller.client.name,
-        )
-        return _notification(200, stored)
+    @post(
+        "/resume",
+        operation_id="resume",
+        summary="Start sending again",
+        description="On all replicas, within a second. Without a body every pause ends; with one, just that one.",
+        status_code=200,
+        operation_class=described(
+            Answered(200, "What is still stopped.", (_PAUSED,)),
+            takes=(Content(JSON, ResumeRequest),),
+            problems=(*ANY_CALLER, *ANY_BODY, P.JOURNAL_UNAVAILABLE),
+        ),
+    )
+    async def resume(self, request: RelayRequest, operations: Service[Operations]) -> PausedBody:
+        """Start again; the body may be left out."""
+        data = ResumeRequest()
+        if request.head.fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in request.head.fields:
+            data = decode(await request.body(), ResumeRequest)
+        scope = Scope(client=data.client, message_type=data.message_type, account=data.account)
+        return _paused(await operations.resume(None if scope.is_everything else scope, request.user))
 
-    async def resend(self, exchange: Exchange) -> Reply:
-        """Send once more to the unknown recipients, as a notification of its own."""
-        caller = await self._gate.admit(exchange, Permission.OPERATE, Source.OPERATOR)
-        notification_id = read_id(exchange)
-        request = await self._read(exchange, ResendRequest)
-        exchange.stage = None
-        answer = await self._operations.resend(notification_id, message=request.message, caller=caller)
-        reply = _notification(202, answer.stored)
-        return replace(reply, headers=(*reply.headers, location(answer.stored)))
-
-    async def erase(self, exchange: Exchange) -> Reply:
+    @post(
+        "/erase",
+        operation_id="eraseRecipient",
+        summary="Erase a number",
+        description=(
+            "From every finished notification, before its retention ends. The receipt names the row of the audit that"
+            " says so."
+        ),
+        status_code=200,
+        operation_class=described(
+            Answered(200, "The receipt.", (Content(JSON, ErasedBody),)),
+            takes=(Content(JSON, EraseRequest, "erase"),),
+            problems=(*ANY_CALLER, *ANY_BODY, P.JOURNAL_UNAVAILABLE),
+        ),
+    )
+    async def erase(
+        self, request: RelayRequest, data: JSONBody[EraseRequest], operations: Service[Operations]
+    ) -> ErasedBody:
         """Erase a number from every finished notification."""
-        caller = await self._gate.admit(exchange, Permission.OPERATE, Source.OPERATOR)
-        request = await self._read(exchange, EraseRequest)
-        exchange.stage = None
         try:
-            count = await self._operations.erase_recipient(request.recipient, caller.client.name)
+            receipt = await operations.erase_recipient(data.recipient, request.user)
         except ValidationFailed as refusal:
             errors = [replace(error, field="recipient") for error in refusal.errors]
             raise ValidationFailed(errors, code=refusal.code) from None
-        return Reply(200, msgspec.json.encode(ErasedBody(count)))
-
-    async def _read(self, exchange: Exchange, kind: type[S]) -> S:
-        return decode(await read_json(exchange), kind)
-
-
-def _notification(status: int, stored: Stored) -> Reply:
-    return Reply(status, msgspec.json.encode(build_notification(stored, with_client=True)), headers=(PRIVATE,))
+        return ErasedBody(
+            recipient=mask_number(receipt.number),
+            notifications=receipt.notifications,
+            not_ended=receipt.not_ended,
+            at=format_time(receipt.at),
+            hash=receipt.hash,
+        )

@@ -34,7 +34,7 @@ PROBLEMS: dict[ProblemCode, ProblemKind] = {
         415,
         "The media type is not accepted",
         None,
-        "Content-Type or Content-Encoding is none that is read here.",
+        "The Content-Type or Content-Encoding is not supported.",
         _MEND,
     ),
     ProblemCode.BODY_TOO_LARGE: ProblemKind(
@@ -45,9 +45,9 @@ PROBLEMS: dict[ProblemCode, ProblemKind] = {
     ),
     ProblemCode.USE_ASYNC: ProblemKind(
         422,
-        "Too many recipients to wait for",
+        "Nothing to wait for",
         None,
-        "Above 100 recipients nobody waits for the outcome.",
+        "Above 100 recipients, or for a later time, nobody waits for the outcome.",
         "Send the header Prefer: respond-async, then look the outcome up.",
     ),
     ProblemCode.MESSAGE_TOO_LONG_ENCODED: ProblemKind(
@@ -63,6 +63,13 @@ PROBLEMS: dict[ProblemCode, ProblemKind] = {
         None,
         "on_non_gsm is reject, and the text has characters outside GSM-7.",
         "Replace them, or choose send, fold or fold-letters.",
+    ),
+    ProblemCode.NON_GSM_VALUE: ProblemKind(
+        422,
+        "A value of the template needs UCS-2",
+        None,
+        "A value has characters outside GSM-7, and the template was judged with those of GSM-7.",
+        "Replace them, or use a template that says unicode = true.",
     ),
     ProblemCode.TOO_MANY_SEGMENTS: ProblemKind(
         422,
@@ -92,6 +99,13 @@ PROBLEMS: dict[ProblemCode, ProblemKind] = {
         "Messages of this type are not sent now; allowed_from tells from when on.",
         "Send later, or with Prefer: respond-async, which holds it until then.",
     ),
+    ProblemCode.OUTSIDE_WINDOW: ProblemKind(
+        422,
+        "Outside the delivery window",
+        None,
+        "The request's window, or the client's, is closed now; allowed_from tells from when on all hours are right.",
+        "Send later, or with Prefer: respond-async, which holds it until then.",
+    ),
     ProblemCode.UNAUTHENTICATED: ProblemKind(
         401,
         "No valid key",
@@ -112,6 +126,13 @@ PROBLEMS: dict[ProblemCode, ProblemKind] = {
     ProblemCode.MESSAGE_TYPE_NOT_ALLOWED: ProblemKind(
         403, "The message type is not allowed", None, "The client may not send messages of this type.", _ASK
     ),
+    ProblemCode.TEMPLATE_REQUIRED: ProblemKind(
+        403,
+        "This client sends by templates only",
+        None,
+        "The client's settings say templates_only, and the request has a message of its own.",
+        "Name a template and its values; GET /v1/templates lists them.",
+    ),
     ProblemCode.PERMISSION_MISSING: ProblemKind(
         403, "The permission is missing", None, "The client may not do this at all.", _ASK
     ),
@@ -129,11 +150,19 @@ PROBLEMS: dict[ProblemCode, ProblemKind] = {
         "A request with this Idempotency-Key has no outcome yet.",
         "Ask again with the same key after Retry-After; a new key could send a second SMS.",
     ),
+    ProblemCode.IDEMPOTENCY_KEY_EXPIRED: ProblemKind(
+        422,
+        "The key is too old",
+        False,
+        "This client's keys carry their time, and this one is older than keys are kept: nobody knows what it did.",
+        "Look the message up by its reference or number; if it is to be sent, send it with a new key.",
+    ),
     ProblemCode.INVALID_IDEMPOTENCY_KEY: ProblemKind(
         400,
         "The Idempotency-Key cannot be used",
         None,
-        "It is malformed, was sent twice, or is missing where the client's settings require it.",
+        "It is malformed, was sent twice, is missing where the client's settings require it, or is not a UUIDv7 or ULID"
+        " where they say that keys carry their time.",
         "Send one key of 1 to 255 visible ASCII characters.",
     ),
     ProblemCode.RATE_LIMITED: ProblemKind(
@@ -144,6 +173,13 @@ PROBLEMS: dict[ProblemCode, ProblemKind] = {
         "The day's recipients are used up",
         True,
         "The client's recipients of today (Africa/Lagos) do not suffice for this request.",
+        _WAIT,
+    ),
+    ProblemCode.BUDGET_EXCEEDED: ProblemKind(
+        429,
+        "The month's units are used up",
+        True,
+        "The client's units of the month (Africa/Lagos; an estimate) do not suffice for this request.",
         _WAIT,
     ),
     ProblemCode.RECIPIENT_CAPPED: ProblemKind(
@@ -193,10 +229,17 @@ PROBLEMS: dict[ProblemCode, ProblemKind] = {
     ProblemCode.PAUSED: ProblemKind(503, "Sending is paused", True, "The operator stopped all sending.", _WAIT),
     ProblemCode.ALREADY_DIALLED: ProblemKind(
         409,
-        "Too late to cancel",
+        "Too late to cancel or to move",
         None,
         "A call for this notification was made already.",
         "Look the notification up for its outcome.",
+    ),
+    ProblemCode.ALREADY_ENDED: ProblemKind(
+        409,
+        "It has ended",
+        None,
+        "The notification ended without a call: it expired, was cancelled, or nothing of it could be sent.",
+        "Look the notification up for its outcome; nothing of it was sent.",
     ),
     ProblemCode.NOT_FOUND: ProblemKind(
         404, "Not found", None, "There is no such path, or no such notification of this client.", "Check path and id."

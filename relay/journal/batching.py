@@ -16,8 +16,9 @@ Value = TypeVar("Value")
 T = TypeVar("T")
 
 _MOST_IN_A_BATCH = 128
-_OF_THE_STORE = frozenset({"unreachable", "disk_full", "locked", "read_only", "io_error", "corrupt", "closed"})
-"""Failures that every item would meet alike: running each of them alone would only take longer."""
+_OF_AN_ITEM = frozenset({"timeout", "contended", "failed"})
+"""Failures that may be one item's own. Any other every item would meet alike: running each alone would only take
+longer."""
 
 
 class Runner(Protocol):
@@ -36,6 +37,8 @@ class Batcher(Generic[Item, Value]):
         work: makes the work for some items; its values are in their order.
         lanes: how many batches may be under way at once.
         repeatable: whether an item whose commit is in doubt may be run again, and is decided by that.
+        most: items in a batch, or their weights together.
+        weigh: how much work an item is, where items are not alike; a batch has at least one.
     """
 
     def __init__(
@@ -45,12 +48,16 @@ class Batcher(Generic[Item, Value]):
         *,
         lanes: int,
         repeatable: bool = False,
+        most: int = _MOST_IN_A_BATCH,
+        weigh: Callable[[Item], int] = lambda _: 1,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._run = run
         self._work = work
         self._free_lanes = lanes
         self._repeatable = repeatable
+        self._most = most
+        self._weigh = weigh
         self._waiting: list[tuple[Item, asyncio.Future[Value]]] = []
         self._lanes: set[asyncio.Task[None]] = set()
 
@@ -73,8 +80,14 @@ class Batcher(Generic[Item, Value]):
     async def _work_off(self) -> None:
         try:
             while self._waiting:
-                batch = self._waiting[:_MOST_IN_A_BATCH]
-                del self._waiting[:_MOST_IN_A_BATCH]
+                weight, size = self._weigh(self._waiting[0][0]), 1
+                for item, _ in self._waiting[1:]:
+                    weight += self._weigh(item)
+                    if weight > self._most:
+                        break
+                    size += 1
+                batch = self._waiting[:size]
+                del self._waiting[:size]
                 await self._run_batch(batch)
         finally:
             self._free_lanes += 1
@@ -110,5 +123,5 @@ class Batcher(Generic[Item, Value]):
 
 def _may_be_of_an_item(error: Exception) -> bool:
     if isinstance(error, JournalUnavailable):
-        return not error.ambiguous and error.reason not in _OF_THE_STORE
+        return not error.ambiguous and error.reason in _OF_AN_ITEM
     return True

@@ -1,6 +1,6 @@
-"""The queue of callbacks: put in line by what ends or settles a notification, taken by lease, forgotten when done.
+"""The queue of callbacks: added when a notification ends or is settled, taken by lease, deleted when done.
 
-A row names its notification and holds no copy of it: what is told is read when it is told.
+A row only references its notification: its content is read when the callback is sent.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import BigInteger, Insert, Text, bindparam, delete, exists, literal_column, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from relay.domain.callbacks import target_of
+from relay.domain.callback_rules import target_of
 from relay.journal.reading import load
 from relay.journal.schema import callbacks, disabled_callbacks, notifications
 from relay.journal.statements import Statement, Step, Work, insert_all, one_of
@@ -31,7 +31,7 @@ _row = select(
     bindparam("happened_at", type_=BigInteger),
     bindparam("happened_at", type_=BigInteger),
     literal_column("0"),
-).where(_n.id == bindparam("of"), ~_is_disabled)
+).where(_n.id == bindparam("notification"), ~_is_disabled)
 
 
 def _insert(insert: "postgresql.Insert | sqlite.Insert") -> Insert:
@@ -47,7 +47,7 @@ _PICK = Statement(
                 WHERE due_at <= :now AND target NOT IN (SELECT value FROM json_each(:busy))
                 ORDER BY due_at, id LIMIT {_LOOKED_AT}
             )
-        ) WHERE turn <= :per_target ORDER BY due_at, id LIMIT :most"""),  # noqa: S608 — a constant of ours
+        ) WHERE turn <= :per_target ORDER BY due_at, id LIMIT :row_limit"""),  # noqa: S608 — a constant of ours
     postgres=text(f"""
         SELECT id FROM (
             SELECT id, due_at, row_number() OVER (PARTITION BY target ORDER BY due_at, id) AS turn FROM (
@@ -56,7 +56,7 @@ _PICK = Statement(
                 ORDER BY due_at, id LIMIT {_LOOKED_AT}
             ) AS due
         ) AS ranked WHERE turn <= CAST(:per_target AS bigint)
-        ORDER BY due_at, id LIMIT CAST(:most AS integer)"""),  # noqa: S608 — a constant of ours
+        ORDER BY due_at, id LIMIT CAST(:row_limit AS integer)"""),  # noqa: S608 — a constant of ours
     lists=("busy",),
 )
 _chosen = (
@@ -73,18 +73,22 @@ _LEASE = Statement(
     lists=("ids",),
 )
 _FORGET = Statement(delete(callbacks).where(_c.id == bindparam("callback_id")))
+_NOTE = Statement(
+    update(notifications)
+    .values(called_back=bindparam("new_status"), called_back_at=bindparam("ended_at"))
+    .where(_n.id == bindparam("notification"))
+)
 _PUT_OFF = Statement(update(callbacks).values(due_at=bindparam("again_from")).where(_c.id == bindparam("callback_id")))
 _DISABLE = insert_all(disabled_callbacks)
 _FORGET_ALL = Statement(delete(callbacks).where(_c.client == bindparam("client"), _c.url == bindparam("url")))
-_ENABLE = Statement(delete(disabled_callbacks).where(_d.disabled_at < bindparam("before")))
 
 
 def put_in_line_step(notification_id: str, url: str, kind: CallbackKind, at: int) -> Step:
-    """What puts a callback in line, in the transaction of what it tells of; a repetition changes nothing."""
+    """Adds a callback to the queue, in the transaction of the change that it reports; repeating it changes nothing."""
     suffix = "" if kind is CallbackKind.COMPLETED else f"_{at}"
     return _PUT_IN_LINE, {
         "callback_id": f"msg_{notification_id}_{kind.value}{suffix}",
-        "of": notification_id,
+        "notification": notification_id,
         "kind": kind.value,
         "calls_url": url,
         "target": target_of(url),
@@ -94,7 +98,7 @@ def put_in_line_step(notification_id: str, url: str, kind: CallbackKind, at: int
 
 def take(limit: int, now: int, lease_ms: int, per_target: int, busy: Sequence[str]) -> Work[list[DueCallback]]:
     """Lease due callbacks; those whose notification is gone (its retention is over) go too."""
-    [picked] = yield [(_PICK, {"now": now, "busy": list(busy), "per_target": per_target, "most": limit})]
+    [picked] = yield [(_PICK, {"now": now, "busy": list(busy), "per_target": per_target, "row_limit": limit})]
     ids = [row[0] for row in picked.rows]
     if not ids:
         return []
@@ -117,9 +121,12 @@ def take(limit: int, now: int, lease_ms: int, per_target: int, busy: Sequence[st
     ]
 
 
-def finish(callback_id: str) -> Work[None]:
-    """Forget a callback."""
-    yield [(_FORGET, {"callback_id": callback_id})]
+def finish(callback_id: str, notification_id: str, outcome: str, now: int) -> Work[None]:
+    """Forget a callback, and note with its notification how it ended."""
+    yield [
+        (_FORGET, {"callback_id": callback_id}),
+        (_NOTE, {"notification": notification_id, "new_status": outcome, "ended_at": now}),
+    ]
 
 
 def put_off(callback_id: str, due_at: int) -> Work[None]:
@@ -134,8 +141,3 @@ def disable(client: str, url: str, now: int) -> Work[int]:
         (_FORGET_ALL, {"client": client, "url": url}),
     ]
     return forgotten.changed
-
-
-def purge_disabled(before: int) -> Work[None]:
-    """Give addresses that were disabled before then another chance."""
-    yield [(_ENABLE, {"before": before})]

@@ -12,8 +12,8 @@ import psycopg
 from msgspec import Struct
 
 from relay.domain.secret import Secret
+from relay.journal.connecting import BACKEND, connection_parameters, reason_of
 from relay.journal.opening import sqlite_path
-from relay.journal.sessions import connection_parameters, reason_of
 from relay.sending.ports import JournalUnavailable
 
 _WRITES = 20
@@ -39,6 +39,8 @@ class ServerFacts(Struct, frozen=True):
     synchronous_commit: str
     synchronous_standbys: str
     clock_ahead_seconds: float
+    pooled: bool
+    """Whether a pooler stands in between."""
 
 
 def look_at_file(url: Secret) -> FileFacts:
@@ -71,12 +73,19 @@ def look_at_server(url: Secret) -> ServerFacts:
             begun = time.perf_counter()
             row = connection.execute(
                 "SELECT pg_is_in_recovery(), current_setting('synchronous_commit'),"
-                " current_setting('synchronous_standby_names'), extract(epoch FROM clock_timestamp())::float8"
+                " current_setting('synchronous_standby_names'), extract(epoch FROM clock_timestamp())::float8,"
+                " CASE WHEN to_regclass('notifications') IS NULL"
+                " THEN coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"
+                " ELSE has_table_privilege('notifications', 'INSERT')"
+                " AND has_table_privilege('notifications', 'UPDATE') END"
             ).fetchone()
             now, seconds = time.time(), time.perf_counter() - begun
             version = connection.info.server_version
+            pooled = connection.execute(BACKEND).fetchone() != (connection.info.backend_pid,)
     except psycopg.Error as error:
         raise JournalUnavailable(reason_of(error)) from None
     if row is None:
         raise JournalUnavailable("failed")
-    return ServerFacts(version, seconds * 1000, row[0], row[1], row[2], row[3] - (now - seconds / 2))
+    if not row[4]:
+        raise JournalUnavailable("permission_denied")
+    return ServerFacts(version, seconds * 1000, row[0], row[1], row[2], row[3] - (now - seconds / 2), pooled)

@@ -7,27 +7,31 @@ in line where there is somebody to tell.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
 from sqlalchemy import Update, bindparam, delete, exists, literal_column, null, select, update
 
-from relay.domain.codes import ResolvedBy, Status
+from relay.domain.codes import ResolvedBy, Status, common_status
 from relay.domain.notification import (
     Call,
     CallState,
+    Ended,
     Outcome,
     Stored,
+    count_recipients,
+    count_statuses,
     find_outcomes,
-    overall_status,
+    open_indexes,
     settle_unknown,
-    view_recipients,
 )
 from relay.journal.callbacks import put_in_line_step
-from relay.journal.encoding import DONE, Kept, encode_outcomes
+from relay.journal.encoding import DONE, Kept, encode_counts, encode_outcomes, encode_resent
 from relay.journal.limits import GIVE_BACK
-from relay.journal.reading import load, unknown_indexes
+from relay.journal.lookups import answer_steps
+from relay.journal.reading import load
 from relay.journal.schema import calls, notifications, sends, word
 from relay.journal.statements import Statement, Step, Work
+from relay.journal.usage_ledger import Lines, charge_changed
 from relay.sending.callback_queue import CallbackKind
-from relay.sending.ports import Completion
 
 _n = notifications.c
 _END: Update = (
@@ -36,14 +40,17 @@ _END: Update = (
         state=word(DONE),
         owner=null(),
         message=null(),
-        status=bindparam("ended_as"),
-        unknown=bindparam("in_doubt", type_=_n.unknown.type),
+        status=bindparam("new_status"),
+        counts=bindparam("new_counts"),
+        unknown=bindparam("has_unknown", type_=_n.unknown.type),
         completed_at=bindparam("ended_at"),
     )
-    .where(_n.id == bindparam("of"), _n.state != word(DONE))
+    .where(_n.id == bindparam("notification"), _n.state != word(DONE))
 )
 _has_other_calls = exists(
-    select(literal_column("1")).where(calls.c.notification_id == bindparam("of"), calls.c.ordinal != bindparam("nr"))
+    select(literal_column("1")).where(
+        calls.c.notification_id == bindparam("notification"), calls.c.ordinal != bindparam("call_ordinal")
+    )
 )
 _END_ONE_CALL = _END.where(~_has_other_calls)
 # The key is touched only where it is freed: an index that no column of changes need not be written.
@@ -52,22 +59,25 @@ _ENDING_ONE_CALL = {False: Statement(_END_ONE_CALL), True: Statement(_END_ONE_CA
 _SHOW = Statement(
     update(notifications)
     .values(
-        status=bindparam("ended_as"),
-        unknown=bindparam("in_doubt", type_=_n.unknown.type),
-        resolved_at=bindparam("known_at"),
+        status=bindparam("new_status"),
+        counts=bindparam("new_counts"),
+        unknown=bindparam("has_unknown", type_=_n.unknown.type),
+        resolved_at=bindparam("settled_at"),
     )
-    .where(_n.id == bindparam("of"), _n.state == word(DONE))
+    .where(_n.id == bindparam("notification"), _n.state == word(DONE))
 )
 _SETTLE = Statement(
     update(calls)
-    .values(outcomes=bindparam("brought"))
-    .where(calls.c.notification_id == bindparam("of"), calls.c.ordinal == bindparam("nr"))
+    .values(outcomes=bindparam("new_outcomes"))
+    .where(calls.c.notification_id == bindparam("notification"), calls.c.ordinal == bindparam("call_ordinal"))
 )
 _QUOTA = Statement(
-    select(_n.client, _n.quota_day, _n.quota_shard).where(_n.id == bindparam("of"), _n.quota_day.is_not(None))
+    select(_n.client, _n.quota_day, _n.quota_shard).where(_n.id == bindparam("notification"), _n.quota_day.is_not(None))
 )
 _FORGET_SEND = Statement(
-    delete(sends).where(sends.c.notification_id == bindparam("of"), sends.c.entry == bindparam("unsent"))
+    delete(sends).where(
+        sends.c.notification_id == bindparam("notification"), sends.c.entry == bindparam("unsent_entry")
+    )
 )
 
 
@@ -77,37 +87,38 @@ class OneCall(NamedTuple):
     notification_id: str
     ordinal: int
     outcomes: Sequence[Outcome]
-    completion: Completion
+    ended: Ended
 
 
 def end_one_calls(items: Sequence[OneCall]) -> Work[list[OneCall]]:
     """End notifications that have no other call; those that have are given back."""
     if not items:
         return []
-    ended = yield [(_ENDING_ONE_CALL[item.completion.frees_key], _ending_of(item)) for item in items]
-    for item, result in zip(items, ended, strict=True):
+    results = yield [(_ENDING_ONE_CALL[item.ended.frees_key], _ending_of(item)) for item in items]
+    for item, result in zip(items, results, strict=True):
         if result.changed and any(outcome.status is Status.NOT_SENT for outcome in item.outcomes):
             found = yield from load([item.notification_id])
             yield _unused_steps(found[item.notification_id].stored)
         if result.changed:
-            yield from _follow(item.notification_id, item.completion)
-    return [item for item, result in zip(items, ended, strict=True) if not result.changed]
+            yield from _follow(item.notification_id, item.ended)
+    return [item for item, result in zip(items, results, strict=True) if not result.changed]
 
 
 def _ending_of(item: OneCall) -> dict[str, object]:
     return {
-        "of": item.notification_id,
-        "nr": item.ordinal,
-        "ended_as": item.completion.status.value,
-        "in_doubt": any(outcome.status is Status.UNKNOWN for outcome in item.outcomes),
-        "ended_at": item.completion.at,
+        "notification": item.notification_id,
+        "call_ordinal": item.ordinal,
+        "new_status": item.ended.status.value,
+        "new_counts": encode_counts(count_statuses(item.ended.results)),
+        "has_unknown": any(outcome.status is Status.UNKNOWN for outcome in item.outcomes),
+        "ended_at": item.ended.at,
     }
 
 
-def end(kept: Kept, completion: Completion) -> Work[bool]:
+def end(kept: Kept, ended: Ended) -> Work[bool]:
     """End a notification, which is locked, if every call of it is done.
 
-    The status is taken from the calls as they stand: one of them may have been settled since the completion was made.
+    The status is taken from the calls as they stand: one of them may have been settled since it was worked out.
     """
     stored = kept.stored
     notification_id = stored.notification.id
@@ -115,22 +126,26 @@ def end(kept: Kept, completion: Completion) -> Work[bool]:
         return False
     yield [
         (
-            _ENDING[completion.frees_key],
+            _ENDING[ended.frees_key],
             {
-                "of": notification_id,
-                "ended_as": overall_status(view_recipients(stored)).value,
-                "in_doubt": bool(unknown_indexes(stored)),
-                "ended_at": completion.at,
+                "notification": notification_id,
+                **_shown(stored),
+                "ended_at": ended.at,
             },
         ),
         *_unused_steps(stored),
     ]
-    yield from _follow(notification_id, completion)
+    yield from _follow(notification_id, ended)
     return True
 
 
 def settle(
-    kept: Kept, ordinals: Sequence[int], answers: Mapping[int, Outcome], resolved_by: ResolvedBy, now: int
+    kept: Kept,
+    ordinals: Sequence[int],
+    answers: Mapping[int, Outcome],
+    resolved_by: ResolvedBy,
+    now: int,
+    lines: Lines,
 ) -> Work[bool]:
     """Make unknown outcomes of some calls definite; ``False`` where none was unknown. The notification is locked."""
     notification_id = kept.stored.notification.id
@@ -142,9 +157,15 @@ def settle(
     if not changed:
         return False
     yield [
-        (_SETTLE, {"of": notification_id, "nr": ordinal, "brought": encode_outcomes(call.outcomes)})
+        (
+            _SETTLE,
+            {"notification": notification_id, "call_ordinal": ordinal, "new_outcomes": encode_outcomes(call.outcomes)},
+        )
         for ordinal, call in changed.items()
     ]
+    yield [step for call in changed.values() for step in answer_steps(notification_id, call.outcomes)]
+    before = [call for call in kept.stored.calls if call.ordinal in changed]
+    yield from charge_changed(lines, notification_id, [(call, changed[call.ordinal]) for call in before])
     if kept.state == DONE:
         found = yield from load([notification_id])
         stored = found[notification_id].stored
@@ -152,16 +173,25 @@ def settle(
             (
                 _SHOW,
                 {
-                    "of": notification_id,
-                    "ended_as": overall_status(view_recipients(stored)).value,
-                    "in_doubt": bool(unknown_indexes(stored)),
-                    "known_at": now,
+                    "notification": notification_id,
+                    **_shown(stored),
+                    "settled_at": now,
                 },
             )
         ]
         if (url := stored.notification.callback_url) is not None:
             yield [put_in_line_step(notification_id, url, CallbackKind.RESOLVED, now)]
     return True
+
+
+def _shown(stored: Stored) -> dict[str, object]:
+    """What a list shows, in columns."""
+    counts = count_recipients(stored)
+    return {
+        "new_status": common_status(counts).value,
+        "new_counts": encode_counts(counts),
+        "has_unknown": Status.UNKNOWN in counts and bool(open_indexes(stored)),
+    }
 
 
 def _may_settle(call: Call, ordinals: Sequence[int]) -> bool:
@@ -172,25 +202,41 @@ def _unused_steps(stored: Stored) -> list[Step]:
     """Places under a cap that were kept for entries to which certainly nothing was sent."""
     outcomes, _ = find_outcomes(stored)
     return [
-        (_FORGET_SEND, {"of": stored.notification.id, "unsent": index})
+        (_FORGET_SEND, {"notification": stored.notification.id, "unsent_entry": index})
         for index, outcome in outcomes.items()
         if outcome.status is Status.NOT_SENT
     ]
 
 
-def _follow(notification_id: str, completion: Completion) -> Work[None]:
+def _follow(notification_id: str, ended: Ended) -> Work[None]:
     """What an end brings with it."""
-    yield from _give_back(notification_id, completion)
-    if completion.callback_url is not None:
-        url = completion.callback_url
-        yield [put_in_line_step(notification_id, url, CallbackKind.COMPLETED, completion.at)]
+    yield from _give_back(notification_id, ended)
+    if ended.callback_url is not None:
+        url = ended.callback_url
+        yield [put_in_line_step(notification_id, url, CallbackKind.COMPLETED, ended.at)]
 
 
-def _give_back(notification_id: str, completion: Completion) -> Work[None]:
-    if not completion.quota_given_back:
+def _give_back(notification_id: str, ended: Ended) -> Work[None]:
+    if not ended.quota_given_back:
         return
-    [reserved] = yield [(_QUOTA, {"of": notification_id})]
+    [reserved] = yield [(_QUOTA, {"notification": notification_id})]
     yield [
-        (GIVE_BACK, {"of_client": client, "of_day": day, "of_shard": shard, "unused": completion.quota_given_back})
+        (GIVE_BACK, {"for_client": client, "for_day": day, "for_shard": shard, "given_back": ended.quota_given_back})
         for client, day, shard in reserved.rows
     ]
+
+
+_MARK_RESENT = Statement(
+    update(notifications)
+    .values(resent=bindparam("new_resent"), unknown=bindparam("has_unknown", type_=_n.unknown.type))
+    .where(_n.id == bindparam("notification"))
+)
+
+
+def mark_resent(notification_id: str, resent: Mapping[int, str]) -> Work[None]:
+    """Keep with a notification as which others its unknown recipients were sent to once more."""
+    kept = (yield from load([notification_id], lock=True)).get(notification_id)
+    if kept is not None:
+        stored = replace(kept.stored, resent={**kept.stored.resent, **resent})
+        values = {"new_resent": encode_resent(stored.resent), "has_unknown": bool(open_indexes(stored))}
+        yield [(_MARK_RESENT, {"notification": notification_id, **values})]

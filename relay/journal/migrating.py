@@ -60,11 +60,12 @@ def migrate_postgres(url: Secret, *, allowed: bool) -> None:
     """Migrate a PostgreSQL database where it is older, one process at a time. Blocks: to be run in a thread.
 
     Raises:
-        JournalUnavailable: ``unreachable``, ``schema_too_new``, or ``schema_too_old`` where migrating is not allowed.
+        JournalUnavailable: why it cannot be reached, ``schema_too_new``, or ``schema_too_old`` where migrating is not
+            allowed.
     """
     import psycopg
 
-    from relay.journal.sessions import connection_parameters, reason_of
+    from relay.journal.connecting import connection_parameters, reason_of
 
     parameters = connection_parameters(url)
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**parameters), poolclass=NullPool)

@@ -1,7 +1,10 @@
 """Calls that are still to be made: how they are planned, and how they are written first."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 
+from msgspec.structs import replace
+
+from relay.domain.clients import FIRST_ACCOUNT
 from relay.domain.notification import Call, CallState, PlannedCall
 from relay.journal.encoding import encode_indexes
 from relay.journal.schema import calls
@@ -10,15 +13,10 @@ from relay.journal.statements import Rows, Statement, Step, every_column
 _INSERT_CALL = Statement(calls.insert().values(every_column(calls)), rows=Rows(calls))
 
 
-def plan_without(calls: Iterable[PlannedCall], capped: Sequence[int]) -> list[PlannedCall]:
+def plan_without(calls: Iterable[PlannedCall], capped: Collection[int]) -> list[PlannedCall]:
     """The calls without some entries; one that is left empty is not made."""
     kept = [
-        PlannedCall(
-            route=call.route,
-            recipients=tuple(index for index in call.recipients if index not in capped),
-            level=call.level,
-        )
-        for call in calls
+        replace(call, recipients=tuple(index for index in call.recipients if index not in capped)) for call in calls
     ]
     return [call for call in kept if call.recipients]
 
@@ -32,11 +30,13 @@ def plan_call(planned: PlannedCall, ordinal: int, *, dials: bool = False) -> Cal
         state=CallState.DIALLING if dials else CallState.CLAIMED,
         level=planned.level,
         dialled=dials,
+        account=planned.account or (FIRST_ACCOUNT if dials else None),
+        account_reason=planned.account_reason,
     )
 
 
-def insert_call_step(notification_id: str, call: Call) -> Step:
-    """What writes a new call."""
+def insert_call_step(notification_id: str, call: Call, bill: str, at: int) -> Step:
+    """What writes a new call, and whom it is charged to; ``at`` is when, for one that is dialled next."""
     return _INSERT_CALL, {
         "notification_id": notification_id,
         "ordinal": call.ordinal,
@@ -46,4 +46,10 @@ def insert_call_step(notification_id: str, call: Call) -> Step:
         "dialled": call.dialled,
         "recipients": encode_indexes(call.recipients),
         "outcomes": None,
+        "bill": bill,
+        "charge": None,
+        "dialled_at": at if call.dialled else None,
+        "done_at": None,
+        "account": call.account,
+        "account_reason": None if call.account_reason is None else call.account_reason.value,
     }

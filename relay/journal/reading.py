@@ -1,17 +1,30 @@
-"""Look-ups: one notification, a listing, what nobody can know, what waits. Nothing here writes."""
+"""Look-ups: one notification, what nobody can know, what waits. Nothing here writes."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, select, tuple_
+from sqlalchemy import ColumnElement, bindparam, exists, func, literal_column, select, tuple_
 
-from relay.domain.codes import NotificationStatus, Status
-from relay.domain.notification import Stored, find_outcomes, overall_status, view_recipients
-from relay.journal.encoding import Kept, decode_call, decode_kept
-from relay.journal.schema import calls, notifications, word
-from relay.journal.statements import Statement, Work, one_of
-from relay.sending.ports import Cursor, ListFilter, QueueDepth, UnknownCall
+from relay.domain.clients import FIRST_ACCOUNT
+from relay.domain.codes import Code, Status
+from relay.domain.notification import Stored, open_indexes
+from relay.journal.encoding import Kept, decode_call, decode_kept, open_of
+from relay.journal.lookups import message_id_subject
+from relay.journal.schema import calls, lookups, notifications, word
+from relay.journal.statements import Row, Statement, Work, one_of
+from relay.sending.ports import (
+    CallTimes,
+    Cursor,
+    ListFilter,
+    OpenUnknown,
+    QueueDepth,
+    TimelineFacts,
+    UnknownCall,
+    UnknownFilter,
+    UnknownState,
+)
 
 _n = notifications.c
 COLUMNS = (
@@ -25,6 +38,9 @@ COLUMNS = (
     _n.completed_at,
     _n.resolved_at,
     _n.key_expires_at,
+    _n.resent,
+    _n.waiting,
+    _n.suppressed,
 )
 _is_owned = _n.state == word("owned")
 _is_queued = _n.state == word("queued")
@@ -42,32 +58,38 @@ _CALLS = Statement(
         calls.c.dialled,
         calls.c.recipients,
         calls.c.outcomes,
+        calls.c.account,
+        calls.c.account_reason,
     )
     .where(one_of(calls.c.notification_id, "ids"))
     .order_by(calls.c.notification_id, calls.c.ordinal),
     lists=("ids",),
 )
+_MOST_COUNTED = 10_000
+"""Notifications that are counted, open or not due yet: beyond that, more is no news."""
+_MOST_DUE = 1_000_000
+
 HOLDER = Statement(
     select(_n.id).where(
-        _n.client == bindparam("holder"), _n.idempotency_key == bindparam("key"), _n.key_freed == word("")
+        _n.client == bindparam("for_client"), _n.idempotency_key == bindparam("key"), _n.key_freed == word("")
     )
 )
-_DEPTH = Statement(
-    select(_n.client, func.count(), func.count().filter(_n.due_at > bindparam("now")), func.min(_n.due_at))
-    .where(_is_queued)
-    .group_by(_n.client)
-    .order_by(_n.client)
+_by_due_time = select(_n.client, _n.waiting, _n.due_at).where(_is_queued).order_by(_n.due_at)
+# The limits make both stores read by due time: to group by client SQLite would walk over all that ever waits.
+_due = _by_due_time.where(_n.due_at <= bindparam("now")).limit(literal_column(str(_MOST_DUE))).subquery()
+_next = _by_due_time.where(_n.due_at > bindparam("now")).limit(literal_column(str(_MOST_COUNTED))).subquery()
+_DUE = Statement(select(_due.c.client, func.count(), func.min(_due.c.due_at)).group_by(_due.c.client))
+_NOT_DUE = Statement(
+    select(func.count(), func.count().filter(_next.c.waiting == word(Code.SCHEDULED.value))).select_from(_next)
 )
 _OWNED = Statement(select(func.count()).select_from(notifications).where(_is_owned))
 
-_FIELDS: dict[str, ColumnElement[bool]] = {
-    "reference": _n.reference == bindparam("reference"),
-    "idempotency_key": _n.idempotency_key == bindparam("idempotency_key"),
-    "created_from": _n.created_at >= bindparam("created_from"),
-    "created_to": _n.created_at < bindparam("created_to"),
-    "before": tuple_(_n.created_at, _n.id) < tuple_(bindparam("before_at"), bindparam("before_id")),
-}
-"""What a listing may ask for besides client and status: the first instant counts, the last one does not."""
+
+def load_rows(ids: Sequence[str], *, lock: bool = False) -> Work[tuple[Sequence[Row], Sequence[Row]]]:
+    """What :func:`load` decodes: the rows of notifications, and those of their calls."""
+    wanted = {"ids": list(ids)}
+    found, their_calls = yield [(_FIND_AND_LOCK if lock else _FIND, wanted), (_CALLS, wanted)]
+    return found.rows, their_calls.rows
 
 
 def load(ids: Sequence[str], *, lock: bool = False) -> Work[dict[str, Kept]]:
@@ -78,10 +100,9 @@ def load(ids: Sequence[str], *, lock: bool = False) -> Work[dict[str, Kept]]:
     """
     if not ids:
         return {}
-    wanted = {"ids": list(ids)}
-    found, their_calls = yield [(_FIND_AND_LOCK if lock else _FIND, wanted), (_CALLS, wanted)]
-    grouped = {key: [decode_call(row) for row in rows] for key, rows in groupby(their_calls.rows, lambda row: row[0])}
-    return {row[0]: decode_kept(row, grouped.get(row[0], ())) for row in found.rows}
+    found, their_calls = yield from load_rows(ids, lock=lock)
+    grouped = {key: [decode_call(row) for row in rows] for key, rows in groupby(their_calls, lambda row: row[0])}
+    return {row[0]: decode_kept(row, grouped.get(row[0], ())) for row in found}
 
 
 def find(notification_id: str, client: str | None) -> Work[Stored | None]:
@@ -94,7 +115,7 @@ def find(notification_id: str, client: str | None) -> Work[Stored | None]:
 
 def find_by_key(client: str, key: str, now: int) -> Work[Stored | None]:
     """The notification that holds this key now."""
-    [holder] = yield [(HOLDER, {"holder": client, "key": key})]
+    [holder] = yield [(HOLDER, {"for_client": client, "key": key})]
     found = yield from load([row[0] for row in holder.rows])
     for kept in found.values():
         if kept.key_expires_at is not None and kept.key_expires_at > now:
@@ -102,81 +123,165 @@ def find_by_key(client: str, key: str, now: int) -> Work[Stored | None]:
     return None
 
 
-def select_newest(selection: ListFilter) -> Work[list[Stored]]:
-    """One page of a listing, newest first."""
-    asked: dict[str, object] = {name: getattr(selection, name) for name in _FIELDS if name != "before"}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    asked |= {"client": selection.client, "limit": selection.limit}
-    if selection.before is not None:
-        asked |= {"before_at": selection.before.created_at, "before_id": selection.before.id}
-    fields = tuple(name for name in _FIELDS if getattr(selection, name) is not None)
-    status = selection.status
-    if status is None:
-        [page] = yield [(_listing(fields, "any"), asked)]
-        return _in_order((yield from load([row[0] for row in page.rows])))
-    settled = "sent" if status is NotificationStatus.SENT else "other"
-    page, owned = yield [
-        (_listing(fields, settled), asked | {"status": status.value}),
-        (_listing(fields, "owned"), {name: value for name, value in asked.items() if name != "limit"}),
-    ]
-    found = yield from load([row[0] for row in (*page.rows, *owned.rows)])
-    matching = {key: kept for key, kept in found.items() if overall_status(view_recipients(kept.stored)) is status}
-    return _in_order(matching)[: selection.limit]
+_STATES = {
+    UnknownState.OPEN: _n.unknown.is_(True),
+    UnknownState.RESENT: _n.resent.is_not(None),
+    UnknownState.SETTLED: _n.resolved_at.is_not(None) & _n.unknown.is_(False) & _n.resent.is_(None),
+}
+
+
+def took_account(account: str) -> ColumnElement[bool]:
+    """Whether a call of a notification was dialled at the account of that parameter."""
+    is_there = (calls.c.notification_id == _n.id, calls.c.dialled.is_(True), calls.c.account == bindparam(account))
+    return exists(select(literal_column("1")).where(*is_there))
+
+
+_UNKNOWN_FIELDS: dict[str, ColumnElement[bool]] = {
+    "client": _n.client == bindparam("client"),
+    "account": took_account("account"),
+    "created_from": _n.created_at >= bindparam("created_from"),
+    "created_to": _n.created_at < bindparam("created_to"),
+}
 
 
 @cache
-def _listing(fields: tuple[str, ...], kind: str) -> Statement:
-    """Ids of one page. While a process holds a notification its row does not tell the status: those come whole."""
-    query: Select[tuple[str]] = select(_n.id).where(
-        _n.client == bindparam("client"), *(_FIELDS[field] for field in fields)
-    )
-    query = query.order_by(_n.created_at.desc(), _n.id.desc())
-    if kind == "owned":
-        return Statement(query.where(_is_owned))
-    if kind != "any":
-        query = query.where(_n.status == bindparam("status"))
-    if kind == "other":
-        query = query.where(_n.status != word("sent"))
-    return Statement(query.limit(bindparam("limit")))
+def _unknown(state: UnknownState, fields: tuple[str, ...], *, goes_on: bool) -> Statement:
+    query = select(_n.id).where(_STATES[state], *(_UNKNOWN_FIELDS[field] for field in fields))
+    if goes_on:
+        query = query.where(tuple_(_n.created_at, _n.id) < tuple_(bindparam("before_at"), bindparam("before_id")))
+    return Statement(query.order_by(_n.created_at.desc(), _n.id.desc()).limit(bindparam("limit")))
 
 
-def _in_order(found: dict[str, Kept]) -> list[Stored]:
-    stored = [kept.stored for kept in found.values()]
-    return sorted(stored, key=lambda item: (item.notification.created_at, item.notification.id), reverse=True)
-
-
-_UNKNOWN = select(_n.id).where(_n.unknown.is_(True)).order_by(_n.created_at.desc(), _n.id.desc())
-_NEWEST_UNKNOWN = Statement(_UNKNOWN.limit(bindparam("limit")))
-_UNKNOWN_BEFORE = Statement(_UNKNOWN.where(_FIELDS["before"]).limit(bindparam("limit")))
-
-
-def list_unknown(limit: int, before: Cursor | None) -> Work[list[UnknownCall]]:
-    """Terminal notifications with unknown recipients, newest first."""
-    if before is None:
-        [page] = yield [(_NEWEST_UNKNOWN, {"limit": limit})]
-    else:
-        cursor = {"before_at": before.created_at, "before_id": before.id}
-        [page] = yield [(_UNKNOWN_BEFORE, cursor | {"limit": limit})]
+def list_unknown(limit: int, before: Cursor | None, asked: UnknownFilter) -> Work[list[UnknownCall]]:
+    """Terminal notifications that had recipients nobody could know about, newest first."""
+    fields = tuple(name for name in _UNKNOWN_FIELDS if getattr(asked, name) is not None)
+    values: dict[str, object] = {name: getattr(asked, name) for name in fields} | {"limit": limit}
+    if before is not None:
+        values |= {"before_at": before.created_at, "before_id": before.id}
+    [page] = yield [(_unknown(asked.state, fields, goes_on=before is not None), values)]
     found = yield from load([row[0] for row in page.rows])
-    return [UnknownCall(stored, unknown_indexes(stored)) for stored in _in_order(found)]
+    newest_first = [found[row[0]].stored for row in page.rows if row[0] in found]
+    return [UnknownCall(stored, open_indexes(stored)) for stored in newest_first]
 
 
-def unknown_indexes(stored: Stored) -> tuple[int, ...]:
-    """The entries that nobody can know about."""
-    outcomes, _ = find_outcomes(stored)
-    return tuple(sorted(index for index, outcome in outcomes.items() if outcome.status is Status.UNKNOWN))
+_MOST_OPENED = 200
+"""Open notifications whose recipients are counted: some milliseconds, for it is asked every few seconds."""
+
+_OPEN = select(_n.created_at, _n.id).where(_n.unknown.is_(True)).order_by(_n.created_at, _n.id)
+_OPEN_COUNTS = Statement(_OPEN.add_columns(_n.counts, _n.resent).limit(bindparam("most")))
+_ACCOUNTS = Statement(
+    select(calls.c.notification_id, calls.c.account)
+    .where(one_of(calls.c.notification_id, "ids"), calls.c.account.is_not(None))
+    .distinct(),
+    lists=("ids",),
+)
+_newer = _OPEN.limit(literal_column(str(_MOST_COUNTED))).offset(bindparam("passed_over")).subquery()
+_NEWER = Statement(
+    select(func.coalesce(calls.c.account, word(FIRST_ACCOUNT)), func.count())
+    .select_from(
+        _newer.join(calls, (calls.c.notification_id == _newer.c.id) & (calls.c.ordinal == literal_column("1")))
+    )
+    .group_by(calls.c.account)
+)
+
+
+def count_unknown() -> Work[OpenUnknown]:
+    """How many recipients are open, and since when the oldest is. Of very many notifications, the newer ones count as
+    one recipient each, of the account of their first call, up to 10,000 notifications."""
+    [oldest] = yield [(_OPEN_COUNTS, {"most": _MOST_OPENED})]
+    if not oldest.rows:
+        return OpenUnknown({}, None)
+    [took] = yield [(_ACCOUNTS, {"ids": [row[1] for row in oldest.rows]})]
+    accounts: dict[str, list[str]] = {}
+    for notification_id, account in took.rows:
+        accounts.setdefault(notification_id, []).append(account)
+    several = yield from load([key for key, names in accounts.items() if len(names) > 1])
+    recipients: Counter[str] = Counter()
+    for _, notification_id, counts, resent in oldest.rows:
+        if notification_id in several:
+            recipients.update(_open_by_account(several[notification_id].stored))
+        else:
+            [account] = accounts.get(notification_id, [FIRST_ACCOUNT])
+            recipients[account] += max(open_of(counts, resent), 1)
+    if len(oldest.rows) == _MOST_OPENED:
+        [newer] = yield [(_NEWER, {"passed_over": _MOST_OPENED})]
+        for account, count in newer.rows:
+            recipients[account] += count
+    return OpenUnknown(dict(recipients), oldest.rows[0][0])
+
+
+def _open_by_account(stored: Stored) -> Counter[str]:
+    still_open = set(open_indexes(stored))
+    return Counter(
+        call.account or FIRST_ACCOUNT
+        for call in stored.calls
+        for index, outcome in zip(call.recipients, call.outcomes, strict=False)
+        if index in still_open and outcome.status is Status.UNKNOWN
+    )
+
+
+_WITH_MESSAGE_ID = Statement(
+    select(lookups.c.notification_id).where(lookups.c.subject == bindparam("subject")).limit(bindparam("row_limit"))
+)
+_TIMES = Statement(
+    select(_n.claimed_at, _n.held_at, _n.called_back_at, _n.called_back).where(_n.id == bindparam("notification"))
+)
+_CALL_TIMES = Statement(
+    select(calls.c.ordinal, calls.c.dialled_at, calls.c.done_at)
+    .where(calls.c.notification_id == bindparam("notification"))
+    .order_by(calls.c.ordinal)
+)
+
+
+def find_by_message_id(selection: ListFilter) -> Work[list[str]]:
+    """The ids of notifications with this message id of the upstream's, newest first."""
+    subject = message_id_subject(selection.message_id or "")
+    [found] = yield [(_WITH_MESSAGE_ID, {"subject": subject, "row_limit": selection.limit})]
+    kept = yield from load([row[0] for row in found.rows])
+    matching = [
+        item.stored.notification
+        for item in kept.values()
+        if (selection.client in (None, item.stored.notification.client))
+        and (selection.account is None or any(call.account == selection.account for call in item.stored.calls))
+        and (selection.created_from is None or item.stored.notification.created_at >= selection.created_from)
+        and (selection.created_to is None or item.stored.notification.created_at < selection.created_to)
+    ]
+    matching.sort(key=lambda notification: (notification.created_at, notification.id), reverse=True)
+    return [notification.id for notification in matching]
+
+
+def read_timeline(notification_id: str) -> Work[TimelineFacts | None]:
+    """One notification with the times of what happened to it."""
+    kept = (yield from load([notification_id])).get(notification_id)
+    if kept is None:
+        return None
+    times, of_calls = yield [
+        (_TIMES, {"notification": notification_id}),
+        (_CALL_TIMES, {"notification": notification_id}),
+    ]
+    claimed_at, held_at, called_back_at, called_back = times.rows[0]
+    return TimelineFacts(
+        stored=kept.stored,
+        claimed_at=claimed_at,
+        held_at=held_at,
+        called_back_at=called_back_at,
+        called_back=called_back,
+        calls=tuple(CallTimes(*row) for row in of_calls.rows),
+    )
 
 
 def measure_depth(now: int) -> Work[QueueDepth]:
-    """What waits now: ``queued`` is due, ``held`` is not yet, ``claimed`` is in some process's hands."""
-    queue, owned = yield [(_DEPTH, {"now": now}), (_OWNED, {})]
-    queued = sum(row[1] for row in queue.rows)
-    held = sum(row[2] for row in queue.rows)
-    oldest = min((row[3] for row in queue.rows), default=None)
+    """What waits now: ``queued`` is due, ``claimed`` is in some process's hands.
+
+    Of what is not due yet the next ones are counted, up to a limit: a million that wait for next month cost nothing.
+    """
+    due, later, owned = yield [(_DUE, {"now": now}), (_NOT_DUE, {"now": now}), (_OWNED, {})]
+    [(not_due, scheduled)] = later.rows
     return QueueDepth(
-        queued=queued - held,
-        held=held,
+        queued=sum(row[1] for row in due.rows),
+        held=not_due - scheduled,
         claimed=owned.rows[0][0],
-        oldest_due_at=oldest if oldest is not None and oldest <= now else None,
-        clients=tuple(row[0] for row in queue.rows),
+        oldest_due_at=min((row[2] for row in due.rows), default=None),
+        clients=tuple(sorted(row[0] for row in due.rows)),
+        scheduled=scheduled,
     )

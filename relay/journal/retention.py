@@ -4,35 +4,72 @@ These walk over many notifications in small transactions of their own, so that c
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
-from sqlalchemy import bindparam, delete, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, delete, func, literal_column, or_, select, tuple_, update
 
 from relay.domain.notification import Call, CallState, Entry, Notification, Outcome
 from relay.journal.calls import close_open_calls
-from relay.journal.encoding import Kept, encode_facts, encode_outcomes
+from relay.journal.encoding import DONE, Kept, encode_facts, encode_outcomes
+from relay.journal.lookups import Subjects, leave_all_steps, leave_steps
 from relay.journal.reading import load
-from relay.journal.schema import calls, deduplications, notifications, quotas, sends, word
-from relay.journal.statements import Statement, Step, Work, one_of
+from relay.journal.schema import (
+    TEXT,
+    balances,
+    budgets,
+    calls,
+    deduplications,
+    disabled_callbacks,
+    lookups,
+    notifications,
+    quotas,
+    sends,
+    suppressions,
+    unindexed,
+    usage,
+    usage_totals,
+    word,
+)
+from relay.journal.statements import Parameters, Statement, Step, Work, one_of
+from relay.journal.usage_ledger import UsageLedger
 from relay.sending.ports import UNKNOWN_INTERRUPTED
 
-AT_A_TIME = 200
-"""Notifications a transaction."""
+AT_A_TIME = 50
+"""Notifications a transaction: on SQLite a send waits for no longer."""
+
+ERASED_AT_A_TIME = 50
+"""Notifications that an erasure changes in a transaction."""
 
 WALK_AT_A_TIME = 2_000
 """Rows that an erasure looks at in a transaction."""
 
-_n = notifications.c
+
+ROWS_AT_A_TIME = 500
+"""Small rows of one table that are deleted in a transaction."""
+
+
+class Found(NamedTuple):
+    """A place in the order in which look-ups find what has one subject."""
+
+    client: str
+    created_at: int
+    notification_id: str
+
+
+EVERYTHING = Found("", 0, "")
+
+_n, _l = notifications.c, lookups.c
 _is_done = _n.state == word("done")
 _PAST = Statement(
     select(_n.id)
     .where(
-        _n.created_at < bindparam("kept_from"),
+        _n.completed_at < bindparam("kept_from"),
         _is_done,
         # A key that still holds would be free for a second send if its notification went.
         or_(_n.idempotency_key.is_(None), _n.key_freed != word(""), _n.key_expires_at <= bindparam("now")),
     )
-    .order_by(_n.created_at)
+    .order_by(_n.completed_at)
     .limit(literal_column(str(AT_A_TIME)))
     .with_for_update(skip_locked=True)
 )
@@ -42,11 +79,31 @@ _DELETIONS = [
         (calls, calls.c.notification_id),
         (sends, sends.c.notification_id),
         (deduplications, deduplications.c.notification_id),
+        (unindexed, unindexed.c.notification_id),
         (notifications, _n.id),
     )
 ]
-_DELETE_DEDUPLICATIONS = Statement(delete(deduplications).where(deduplications.c.expires_at <= bindparam("now")))
-_DELETE_QUOTAS = Statement(delete(quotas).where(quotas.c.day < bindparam("first_day")))
+
+
+def _delete_some(table: Table, over: ColumnElement[bool]) -> Statement:
+    key = list(table.primary_key)
+    some = select(*key).where(over).limit(literal_column(str(ROWS_AT_A_TIME)))
+    return Statement(delete(table).where(tuple_(*key).in_(some)))
+
+
+_DELETE_SOME = [
+    _delete_some(table, over)
+    for table, over in (
+        (deduplications, deduplications.c.expires_at <= bindparam("now")),
+        (suppressions, suppressions.c.until <= bindparam("now")),
+        (quotas, quotas.c.day < bindparam("first_day")),
+        (usage, usage.c.day < bindparam("first_usage_day")),
+        (usage_totals, usage_totals.c.day < bindparam("first_usage_day")),
+        (budgets, budgets.c.month < func.substr(bindparam("first_usage_day", type_=TEXT), 1, 7)),
+        (balances, balances.c.at < bindparam("kept_from")),
+        (disabled_callbacks, disabled_callbacks.c.disabled_at < bindparam("kept_from")),
+    )
+]
 
 _WALK = Statement(
     select(func.max(literal_column("id"))).select_from(
@@ -63,11 +120,23 @@ _WITH_NUMBER = Statement(
     ).where(func.instr(_n.facts, bindparam("number")) > 0),
     postgres=_in_stretch.where(func.strpos(_n.facts, bindparam("number")) > 0),
 )
-_WRITE_FACTS = Statement(update(notifications).values(facts=bindparam("new_facts")).where(_n.id == bindparam("of")))
+_FOUND = Statement(
+    select(_l.client, _l.created_at, _l.notification_id)
+    .where(
+        _l.subject == bindparam("by"),
+        tuple_(_l.client, _l.created_at, _l.notification_id)
+        > tuple_(bindparam("client"), bindparam("created_at"), bindparam("notification_id")),
+    )
+    .order_by(_l.client, _l.created_at, _l.notification_id)
+    .limit(literal_column(str(ERASED_AT_A_TIME)))
+)
+_WRITE_FACTS = Statement(
+    update(notifications).values(facts=bindparam("new_facts")).where(_n.id == bindparam("notification"))
+)
 _WRITE_OUTCOMES = Statement(
     update(calls)
     .values(outcomes=bindparam("new_outcomes"))
-    .where(calls.c.notification_id == bindparam("of"), calls.c.ordinal == bindparam("nr"))
+    .where(calls.c.notification_id == bindparam("notification"), calls.c.ordinal == bindparam("call_ordinal"))
 )
 _OPEN = [
     Statement(select(_n.id).where(_n.state == word(state)).limit(literal_column(str(AT_A_TIME))))
@@ -75,21 +144,41 @@ _OPEN = [
 ]
 
 
-def purge_some(before: int, now: int) -> Work[int]:
+def purge_some(before: int, now: int, subjects: Subjects) -> Work[int]:
     """Delete some of what is past its retention; 0 once nothing is left."""
     [past] = yield [(_PAST, {"kept_from": before, "now": now})]
-    ids = {"ids": [row[0] for row in past.rows]}
-    if past.rows:
-        yield [(deletion, ids) for deletion in _DELETIONS]
+    ids = [row[0] for row in past.rows]
+    if ids:
+        kept = yield from load(ids)
+        left = [step for item in kept.values() for step in leave_all_steps(item.stored, subjects)]
+        yield [*left, *((deletion, {"ids": ids}) for deletion in _DELETIONS)]
     return len(past.rows)
 
 
-def purge_limits(now: int, first_day: str) -> Work[None]:
-    """Delete windows that have passed and days before ``first_day``."""
-    yield [(_DELETE_DEDUPLICATIONS, {"now": now}), (_DELETE_QUOTAS, {"first_day": first_day})]
+def purge_limits(over: Parameters) -> Work[int]:
+    """Delete some of the windows that have passed, of what was kept beside notifications, and of the days before.
+
+    Args:
+        over: ``now``, ``kept_from`` (times), ``first_day`` (of quotas) and ``first_usage_day`` that are kept.
+    """
+    deleted = yield [(statement, over) for statement in _DELETE_SOME]
+    return sum(result.changed for result in deleted)
 
 
-def erase_some(number: str, after: str) -> Work[tuple[int, str | None]]:
+def erase_found(number: str, after: Found, subjects: Subjects) -> Work[tuple[int, Found | None]]:
+    """Erase a number from some of the notifications that look-ups find by it, past a place in their order.
+
+    Returns:
+        How many changed, and the place to go on after (``None`` at the end).
+    """
+    [found] = yield [(_FOUND, {"by": subjects.recipient(number), **after._asdict()})]
+    if not found.rows:
+        return 0, None
+    changed = yield from _erase([row[2] for row in found.rows], number, subjects)
+    return changed, Found(*found.rows[-1])
+
+
+def erase_some(number: str, after: str, subjects: Subjects) -> Work[tuple[int, str | None]]:
     """Erase a number from the next stretch of notifications after an id.
 
     Returns:
@@ -100,12 +189,21 @@ def erase_some(number: str, after: str) -> Work[tuple[int, str | None]]:
     if up_to is None:
         return 0, None
     [found] = yield [(_WITH_NUMBER, {"after": after, "up_to": up_to, "number": number})]
-    changed = 0
-    for kept in (yield from load([row[0] for row in found.rows], lock=True)).values():
-        steps = _erase_steps(kept, number)
-        changed += bool(steps)
-        yield steps
+    changed = yield from _erase([row[0] for row in found.rows], number, subjects)
     return changed, up_to
+
+
+def _erase(ids: Sequence[str], number: str, subjects: Subjects) -> Work[int]:
+    changed = 0
+    for kept in (yield from load(ids, lock=True)).values():
+        if kept.state != DONE:
+            continue
+        steps = _erase_steps(kept, number)
+        if steps:
+            steps += leave_steps(kept.stored.notification, [subjects.recipient(number)])
+            changed += 1
+        yield steps
+    return changed
 
 
 def _erase_steps(kept: Kept, number: str) -> list[Step]:
@@ -114,12 +212,15 @@ def _erase_steps(kept: Kept, number: str) -> list[Step]:
     if not indexes:
         return []
     steps: list[Step] = [
-        (_WRITE_FACTS, {"of": notification.id, "new_facts": encode_facts(_erase_entries(notification, indexes))})
+        (
+            _WRITE_FACTS,
+            {"notification": notification.id, "new_facts": encode_facts(_erase_entries(notification, indexes))},
+        )
     ]
     for call in kept.stored.calls:
         outcomes = _without_descriptions(call, indexes)
         if outcomes != call.outcomes:
-            where = {"of": notification.id, "nr": call.ordinal}
+            where = {"notification": notification.id, "call_ordinal": call.ordinal}
             steps.append((_WRITE_OUTCOMES, where | {"new_outcomes": encode_outcomes(outcomes)}))
     return steps
 
@@ -141,7 +242,7 @@ def _without_descriptions(call: Call, indexes: set[int]) -> tuple[Outcome, ...]:
     )
 
 
-def restore_some(now: int) -> Work[tuple[int, int]]:
+def restore_some(now: int, ledger: UsageLedger) -> Work[tuple[int, int]]:
     """End some of the notifications that a restored backup left open: nobody knows what became of their calls.
 
     Returns:
@@ -152,5 +253,5 @@ def restore_some(now: int) -> Work[tuple[int, int]]:
     ids: Sequence[str] = [row[0] for result in found for row in result.rows]
     for kept in (yield from load(ids, lock=True)).values():
         turned += sum(1 for call in kept.stored.calls if call.state is not CallState.DONE)
-        yield from close_open_calls(kept, UNKNOWN_INTERRUPTED, now)
+        yield from close_open_calls(kept, UNKNOWN_INTERRUPTED, now, ledger)
     return len(ids), turned

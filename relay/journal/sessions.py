@@ -10,13 +10,13 @@ import socket
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import psycopg
 import psycopg_pool
-from psycopg.conninfo import conninfo_to_dict
 
 from relay.domain.secret import Secret
+from relay.journal.connecting import BACKEND, OF_THE_CONNECTION, connection_parameters, reason_of
 from relay.journal.statements import Parameters, Result, Step, Work
 from relay.sending.ports import JournalUnavailable
 
@@ -29,24 +29,13 @@ _READ = b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _SHARE_LOCK = b"SELECT pg_advisory_xact_lock_shared(%(lock)s::bigint)"
 _LOCK = b"SELECT pg_advisory_xact_lock(%(lock)s::bigint)"
 
-_CONNECTION = {
-    "application_name": "relay",
-    "client_encoding": "UTF8",
-    "connect_timeout": 5,
-    "target_session_attrs": "read-write",
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
-"""How a connection is made, unless the URL says otherwise: a server that vanished is noticed within ten seconds."""
-
 _SETTINGS = b"""
-    SELECT set_config('lock_timeout', '3s', false),
-        set_config('statement_timeout', '10s', false),
-        set_config('idle_in_transaction_session_timeout', '10s', false),
-        CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
+    SELECT set_config('lock_timeout', '3s', true),
+        set_config('statement_timeout', '10s', true),
+        set_config('idle_in_transaction_session_timeout', '10s', true),
+        CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END
 """
+"""For the transaction alone: behind a pooler the session is somebody else's too."""
 _FIRST_CONNECTION_SECONDS = 10.0
 _CONNECTION_SECONDS = 3.0
 """How long work waits for a connection."""
@@ -58,10 +47,6 @@ _PARTING_SECONDS = 3.0
 
 _MOST_REPETITIONS = 3
 
-_UNREACHABLE = ("08", "57P", "53300", "25006")
-_WORDS = {"53100": "disk_full", "42501": "permission_denied"}
-_TIMED_OUT = ("55P03", "57014", "25P03")
-_CONTENDED = ("40001", "40P01")
 _STATEMENTS = 300
 """Prepared statements a connection: the same text counts again for every mix of types and nulls."""
 
@@ -72,32 +57,6 @@ class InDoubt(JournalUnavailable):
     def __init__(self, value: object) -> None:
         super().__init__("unreachable", ambiguous=True)
         self.value = value
-
-
-def connection_parameters(url: Secret) -> dict[str, Any]:
-    """What libpq is told.
-
-    Raises:
-        JournalUnavailable: ``bad_url``; its text stays behind.
-    """
-    try:
-        return _CONNECTION | conninfo_to_dict(url.reveal())
-    except psycopg.ProgrammingError:
-        raise JournalUnavailable("bad_url") from None
-
-
-def reason_of(error: Exception) -> str:
-    """A closed word for a failure of the driver."""
-    code = getattr(error, "sqlstate", None)
-    if code is None:
-        return "unreachable" if isinstance(error, psycopg.OperationalError) else "failed"
-    if code.startswith(_UNREACHABLE):
-        return "unreachable"
-    if code in _WORDS:
-        return _WORDS[code]
-    if code in _TIMED_OUT:
-        return "timeout"
-    return "contended" if code in _CONTENDED else "failed"
 
 
 class Sessions:
@@ -113,6 +72,7 @@ class Sessions:
         self._connections = connections
         self._pool: psycopg_pool.AsyncConnectionPool[Connection] | None = None
         self._lock = 0
+        self._trouble = "unreachable"
         self._running: set[asyncio.Task[Any]] = set()
         self._in_use: set[Connection] = set()
 
@@ -120,7 +80,8 @@ class Sessions:
         """Connect; ``process`` names the lock that this process's transactions share (see :meth:`write`)."""
         self._lock = int.from_bytes(bytes.fromhex(process)[:8], "big", signed=True)
         pool: psycopg_pool.AsyncConnectionPool[Connection] = psycopg_pool.AsyncConnectionPool(
-            kwargs=connection_parameters(self._url) | {"autocommit": True, "prepare_threshold": 0},
+            connection_class=self._watched_connections(),
+            kwargs=connection_parameters(self._url) | {"autocommit": True},
             configure=_configure,
             min_size=1,
             max_size=self._connections,
@@ -130,10 +91,27 @@ class Sessions:
         )
         try:
             await pool.open(wait=True, timeout=_FIRST_CONNECTION_SECONDS)
-        except psycopg.Error as error:
+        except psycopg.Error:
             await pool.close()
-            raise JournalUnavailable(reason_of(error)) from None
+            raise JournalUnavailable(self._trouble) from None
         self._pool = pool
+
+    def _watched_connections(self) -> type[Connection]:
+        """Connections that tell why they could not be made; the pool keeps that to itself."""
+        sessions = self
+
+        class Watched(psycopg.AsyncConnection[tuple[Any, ...]]):
+            @classmethod
+            async def connect(cls, conninfo: str = "", **options: Any) -> Self:
+                try:
+                    made = await super().connect(conninfo, **options)
+                except psycopg.Error as error:
+                    sessions._trouble = reason_of(error)
+                    raise
+                sessions._trouble = "unreachable"
+                return made
+
+        return Watched
 
     async def close(self) -> None:
         """Release every connection; those of a server that hangs are cut."""
@@ -150,7 +128,7 @@ class Sessions:
     async def read(self, work: Callable[[], Work[T]]) -> T:
         """Run work that only reads, on one consistent view."""
         try:
-            return await self._keep(self._run(work, [(_READ, {})]))
+            return await self._keep(self._run(work, [(_READ, {}), (_SETTINGS, {})]))
         except InDoubt as doubt:  # the end of a look is of no interest
             return cast("T", doubt.value)
 
@@ -165,7 +143,7 @@ class Sessions:
         Raises:
             InDoubt: the connection broke in the commit.
         """
-        begin: list[Begin] = [(_WRITE, {})]
+        begin: list[Begin] = [(_WRITE, {}), (_SETTINGS, {})]
         if shares or waits:
             begin.append((_LOCK if waits else _SHARE_LOCK, {"lock": self._lock}))
         return await self._keep(self._run(work, begin))
@@ -189,18 +167,18 @@ class Sessions:
             try:
                 return await self._run_once(work, begin)
             except psycopg_pool.PoolTimeout:
-                raise JournalUnavailable("unreachable") from None
+                raise JournalUnavailable(self._trouble) from None
             except psycopg.Error as error:
                 reason = reason_of(error)
             except JournalUnavailable as failure:
                 if failure.ambiguous:
                     raise
                 reason = failure.reason
-            if reason not in ("unreachable", "contended"):
-                raise JournalUnavailable(reason)
-            if reason == "unreachable":
+            if reason in OF_THE_CONNECTION:
                 # Idle connections may have died with their server, or lead to one that now only reads.
                 await self._use().drain()
+            elif reason != "contended":
+                break
         raise JournalUnavailable(reason)
 
     async def _run_once(self, work: Callable[[], Work[T]], begin: Sequence[Begin]) -> T:
@@ -222,8 +200,10 @@ class Sessions:
 
 
 async def _configure(connection: Connection) -> None:
-    connection.prepared_max = _STATEMENTS
-    await connection.execute(_SETTINGS)
+    """Prepare statements, unless a pooler may lead the next transaction to a server process that never saw them."""
+    row = await (await connection.execute(BACKEND)).fetchone()
+    if row == (connection.info.backend_pid,):
+        connection.prepare_threshold, connection.prepared_max = 0, _STATEMENTS
 
 
 async def _run_transaction(connection: Connection, work: Work[T], begin: Sequence[Begin]) -> T:

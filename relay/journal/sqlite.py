@@ -7,17 +7,19 @@ a lock file next to the database lets only one process in, and whoever holds it 
 import contextlib
 import fcntl
 import os
+import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from relay.domain.usage import NO_PRICES, Prices
 from relay.journal import control
 from relay.journal.base import StoredJournal, TakeKind
 from relay.journal.migrating import prepare_sqlite
 from relay.journal.statements import Work
 from relay.journal.writer import Writer
-from relay.sending.ports import Clock, JournalUnavailable, Taken
+from relay.sending.ports import Clock, JournalUnavailable, Lease
 
 T = TypeVar("T")
 
@@ -32,23 +34,34 @@ _SETTINGS = (
 
 
 class SqliteJournal(StoredJournal):
-    """See ``relay.sending.ports.Journal``.
+    """The journal in a SQLite file.
 
     Args:
         path: of the database; made if it is not there. Its lock file is the same with ``.lock``.
         clock: for what the port gives no time for.
+        prices: what a segment costs, by account, for the ledger.
+        learn_dnd_ms: how long a 3333 on the normal route keeps promotional messages from a number; 0: not at all.
+        hash_key: of fingerprints and hashes; the journal keeps one of its own where none is given.
         busy_timeout_seconds: how long a write waits for another program that has locked the database.
     """
 
-    def __init__(self, path: str | Path, *, clock: Clock, busy_timeout_seconds: float = 10.0) -> None:
-        super().__init__(clock, lanes=1, shards=1)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        clock: Clock,
+        hash_key: bytes | None = None,
+        prices: Mapping[str, Prices] = NO_PRICES,
+        learn_dnd_ms: int = 0,
+        busy_timeout_seconds: float = 10.0,
+    ) -> None:
+        super().__init__(clock, lanes=1, shards=1, hash_key=hash_key, prices=prices, learn_dnd_ms=learn_dnd_ms)
         self._path = Path(path)
         self._busy_timeout_seconds = busy_timeout_seconds
         self._lock: int | None = None
         self._writer: Writer | None = None
 
     async def open(self) -> None:
-        """See ``Journal.open``."""
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise JournalUnavailable("sqlite_too_old")
         self._lock = _take_lock(self._path)
@@ -58,14 +71,26 @@ class SqliteJournal(StoredJournal):
         except BaseException:
             self._release_lock()
             raise
-        self._writer = writer
-        self._begin()
-        await self._write(lambda: control.register_alone(self._process))
+        self._writer, self._process = writer, secrets.token_hex(16)
+        try:
+            await self._register()
+            await self._begin()
+        except BaseException:
+            await self.close()
+            raise
         with contextlib.suppress(OSError):  # a full disk will be told by whoever writes something that matters
             os.pwrite(self._lock, b"relay\n", 0)
 
+    async def _register(self) -> None:
+        """Say that nobody else lives. On a full disk it goes without: what a killed process owned is then taken over
+        once its heartbeat is old, and whoever writes something that matters will be told."""
+        try:
+            await self._write(lambda: control.register_alone(self._process))
+        except JournalUnavailable as failure:
+            if failure.reason != "disk_full":
+                raise
+
     async def close(self) -> None:
-        """See ``Journal.close``."""
         if self._writer is None:
             return
         await self._finish()
@@ -75,11 +100,11 @@ class SqliteJournal(StoredJournal):
         self._release_lock()
 
     async def leads(self) -> bool:
-        """See ``Journal.leads``: there is nobody else."""
+        """Always: there is no other process."""
         return True
 
     async def _read(self, work: Callable[[], Work[T]]) -> T:
-        return await self._use().run(work, only_reads=True)
+        return await self._use().run(work, only_reads=True, patient=True)
 
     async def _write(self, work: Callable[[], Work[T]]) -> T:
         return await self._use().run(work)
@@ -87,8 +112,14 @@ class SqliteJournal(StoredJournal):
     async def _claim(self, work: Callable[[], Work[T]]) -> T:
         return await self._use().run(work)
 
-    async def _take(self, kind: TakeKind, work: Callable[[], Work[list[Taken]]]) -> list[Taken]:
-        return await self._use().run(work)
+    async def _write_later(self, work: Callable[[], Work[T]]) -> T:
+        return await self._use().run(work, patient=True)
+
+    async def _claim_later(self, work: Callable[[], Work[T]]) -> T:
+        return await self._use().run(work, patient=True)
+
+    async def _take(self, kind: TakeKind, work: Callable[[], Work[list[Lease]]]) -> list[Lease]:
+        return await self._use().run(work, patient=kind is not TakeKind.BACK)
 
     def _use(self) -> Writer:
         if self._writer is None:

@@ -1,5 +1,8 @@
 """The one thread that uses the one SQLite connection: whatever waits goes into one transaction (group commit).
 
+What nobody waits for is patient: it goes in groups of its own, which end after a few milliseconds and as soon as
+something else comes. So a send waits for one of those at most, whatever else is to be read or written.
+
 An answer is given only after the commit that it depends on. Where anything in a group fails, the whole group is rolled
 back and each of its jobs is run again in a transaction of its own, so that nobody pays for another's failure.
 """
@@ -8,8 +11,10 @@ import asyncio
 import sqlite3
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, repeat
+from itertools import groupby, islice, repeat
 from operator import itemgetter
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -22,6 +27,8 @@ from relay.sending.ports import JournalUnavailable
 T = TypeVar("T")
 
 _ENOUGH_FOR_A_GROUP = 256
+_MOST_PATIENT = 32
+_PATIENT_SECONDS = 0.002
 _SWITCH_SECONDS = 0.0005
 """How long the event loop may keep the interpreter to itself while the writer wants it. Every statement of SQLite lets
 go of it, so with Python's own 5 ms a busy loop makes a claim wait for seconds (measured, loop busy in slices of 4 ms:
@@ -51,12 +58,15 @@ def unavailable(error: sqlite3.Error) -> JournalUnavailable:
 class Job(Generic[T]):
     """Work that waits for its turn, and who waits for it."""
 
-    __slots__ = ("error", "future", "only_reads", "value", "work")
+    __slots__ = ("error", "future", "only_reads", "patient", "value", "work")
 
-    def __init__(self, work: Callable[[], Work[T]], future: "asyncio.Future[T]", *, only_reads: bool) -> None:
+    def __init__(
+        self, work: Callable[[], Work[T]], future: "asyncio.Future[T]", *, only_reads: bool, patient: bool
+    ) -> None:
         self.work = work
         self.future = future
         self.only_reads = only_reads
+        self.patient = patient
         self.value: T | None = None
         self.error: BaseException | None = None
 
@@ -83,12 +93,19 @@ class Writer:
         self._thread.start()
         await asyncio.shield(self._opened)
 
-    def run(self, work: Callable[[], Work[T]], *, only_reads: bool = False) -> "asyncio.Future[T]":
-        """Put work in line; the future is done once it is durable."""
+    def run(
+        self, work: Callable[[], Work[T]], *, only_reads: bool = False, patient: bool = False
+    ) -> "asyncio.Future[T]":
+        """Put work in line; the future is done once it is durable.
+
+        Args:
+            only_reads: whether the work writes nothing.
+            patient: whether what is not goes first.
+        """
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._new:
             self._loop.call_soon(self._hand_over)
-        self._new.append(Job(work, future, only_reads=only_reads))
+        self._new.append(Job(work, future, only_reads=only_reads, patient=patient))
         return future
 
     def _hand_over(self) -> None:
@@ -119,26 +136,41 @@ class Writer:
             self._tell(self._closed.set_result, None)
 
     def _work_off(self, connection: sqlite3.Connection) -> None:
+        patient: deque[Job[Any]] = deque()
         goes_on = True
-        while goes_on:
-            group, goes_on = self._next_group()
+        while goes_on or patient:
+            group: list[Job[Any]] = []
+            if goes_on:
+                new, goes_on = self._next_jobs(wait=not patient)
+                for job in new:
+                    (patient if job.patient else group).append(job)
             if group:
                 _run_group(connection, group)
                 self._tell(_answer, group)
+            if patient:
+                # One of these after each of those, so that nothing waits for ever.
+                several = list(islice(patient, _MOST_PATIENT))
+                done = _run_group(connection, several, enough=self._is_enough(time.monotonic()))
+                self._tell(_answer, several[:done])
+                for _ in range(done):
+                    patient.popleft()
 
-    def _next_group(self) -> tuple[list[Job[Any]], bool]:
-        """Everything that waits, and whether more may come."""
-        group: list[Job[Any]] = []
-        new = self._handed_over.get()
+    def _is_enough(self, begun: float) -> Callable[[], bool]:
+        return lambda: not self._handed_over.empty() or time.monotonic() - begun >= _PATIENT_SECONDS
+
+    def _next_jobs(self, *, wait: bool) -> tuple[list[Job[Any]], bool]:
+        """Everything that was handed over, and whether more may come."""
+        jobs: list[Job[Any]] = []
         try:
+            new = self._handed_over.get(block=wait)
             while new is not None:
-                group += new
-                if len(group) >= _ENOUGH_FOR_A_GROUP:
-                    return group, True
+                jobs += new
+                if len(jobs) >= _ENOUGH_FOR_A_GROUP:
+                    return jobs, True
                 new = self._handed_over.get_nowait()
         except Empty:
-            return group, True
-        return group, False
+            return jobs, True
+        return jobs, False
 
     def _tell(self, callback: Callable[[Any], object], argument: object) -> None:
         try:
@@ -157,21 +189,26 @@ def _answer(group: Sequence[Job[Any]]) -> None:
             job.future.set_exception(job.error)
 
 
-def _run_group(connection: sqlite3.Connection, group: Sequence[Job[Any]], *, rows_together: bool = True) -> None:
+def _run_group(
+    connection: sqlite3.Connection,
+    group: Sequence[Job[Any]],
+    *,
+    rows_together: bool = True,
+    enough: Callable[[], bool] = lambda: False,
+) -> int:
+    """Run jobs in one transaction, up to the one after which it is enough; how many were run."""
     try:
         connection.execute("BEGIN" if all(job.only_reads for job in group) else "BEGIN IMMEDIATE")
     except sqlite3.Error as error:  # another program has locked the database: waiting once is enough for all of them
         _fail(group, unavailable(error))
-        return
+        return len(group)
     try:
-        for job in group:
-            job.value = run_work(connection, job.work(), rows_together=rows_together)
+        done = _run_jobs(connection, group, rows_together, enough)
         connection.execute("COMMIT")
     except _SomeLeftOut:
         if _roll_back(connection):
-            _run_group(connection, group, rows_together=False)
-        else:
-            _fail(group, JournalUnavailable("failed", ambiguous=True))
+            return _run_group(connection, group, rows_together=False, enough=enough)
+        _fail(group, JournalUnavailable("failed", ambiguous=True))
     except BaseException as error:  # noqa: BLE001 — a job's own failure or the transaction's, told to whom it concerns
         if not _roll_back(connection):
             _fail(group, JournalUnavailable("failed", ambiguous=True))
@@ -180,6 +217,19 @@ def _run_group(connection: sqlite3.Connection, group: Sequence[Job[Any]], *, row
         else:
             for job in group:
                 _run_group(connection, [job])
+    else:
+        return done
+    return len(group)
+
+
+def _run_jobs(
+    connection: sqlite3.Connection, group: Sequence[Job[Any]], rows_together: bool, enough: Callable[[], bool]
+) -> int:
+    for done, job in enumerate(group, 1):
+        job.value = run_work(connection, job.work(), rows_together=rows_together)
+        if enough():
+            return done
+    return len(group)
 
 
 def _roll_back(connection: sqlite3.Connection) -> bool:

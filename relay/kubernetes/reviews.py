@@ -1,8 +1,8 @@
-"""Whose a projected service account token is: asked of the API server, remembered for a short while.
+"""Finds out by TokenReview whose a projected service account token is, and caches the answer for a short time.
 
-A token is believed only on the API server's word (TokenReview), for one audience. The answer is kept for a minute at
-most, never beyond the token's own end, so that a deleted account is out after that; where the API server gives no
-answer nobody new gets in.
+A token is accepted only if the API server confirms it, for one audience. The answer is cached for a minute at most and
+never beyond the token's expiry, so a deleted account is locked out after that. While the API server does not answer,
+nobody new is let in.
 
 Source:
     Kubernetes API, ``authentication.k8s.io/v1``, TokenReview: a server that knows audiences names those it checked.
@@ -40,7 +40,7 @@ _LEEWAY_SECONDS = 60
 
 
 class Trouble(StrEnum):
-    """Why a review brought no answer."""
+    """Why a review failed."""
 
     BUSY = "busy"
     OWN_UNREADABLE = "own_token_unreadable"
@@ -53,7 +53,7 @@ class Trouble(StrEnum):
 
 
 class ReviewFailed(Exception):
-    """Nobody could say whose the token is. Its text is the trouble's word and nothing else."""
+    """It could not be found out whose token it is. The exception's text is only the word of :class:`Trouble`."""
 
     def __init__(self, trouble: Trouble) -> None:
         super().__init__(trouble.value)
@@ -83,11 +83,11 @@ class TokenReviews:
 
     Args:
         api_url: of the API server.
-        token_file: the relay's own token; read for every review, because the kubelet replaces it.
-        ca_file: who may vouch for the API server; likewise.
-        audience: what a token must be made for.
-        clock: for the age of answers, and the end of tokens.
-        is_bound: whether an account is a client's; others are refused without a question.
+        token_file: the relay's own token; read again for every review, because the kubelet replaces it.
+        ca_file: the certificate authority of the API server; likewise.
+        audience: the audience that a token must have.
+        clock: for the age of answers and the expiry of tokens.
+        is_bound: whether an account belongs to a client; others are refused without a review.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class TokenReviews:
         self._authority = b""
 
     async def find_account(self, token: bytes) -> str | None:
-        """Give the token's service account as ``namespace/name``; ``None`` where the token is not good.
+        """The token's service account as ``namespace/name``; ``None`` if the token is not valid.
 
         Raises:
             ReviewFailed: the API server gave no answer.
@@ -143,7 +143,7 @@ class TokenReviews:
     def _review_once(
         self, digest: bytes, token: bytes, claimed: str, keep_seconds: float
     ) -> "asyncio.Task[str | None]":
-        """One review for everybody who brings the same token meanwhile."""
+        """One review for all who present the same token at the same time."""
         running = self._running.get(digest)
         if running is None:
             if len(self._running) >= MOST_WAITING:
@@ -175,7 +175,7 @@ class TokenReviews:
         spec = {"token": token.decode("ascii"), "audiences": [self._audience]}
         body = msgspec.json.encode({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec})
         try:
-            own = self._token_file.read_text("ascii").strip()
+            own = self._token_file.read_text("utf-8-sig").strip()
         except (OSError, UnicodeError):
             raise ReviewFailed(Trouble.OWN_UNREADABLE) from None
         client = await self._use_client()
@@ -207,11 +207,11 @@ class TokenReviews:
         return account_of(review.status.user.username)
 
     async def _use_client(self) -> httpx.AsyncClient:
-        """The client for the authority that stands in the file now."""
+        """The client for the certificate authority that is in the file now."""
         try:
             authority = self._ca_file.read_bytes()
             if self._client is None or authority != self._authority:
-                context = ssl.create_default_context(cadata=authority.decode("ascii"))
+                context = ssl.create_default_context(cadata=authority.decode("ascii", "ignore"))
                 client = httpx.AsyncClient(verify=context, trust_env=False, timeout=REVIEW_SECONDS)
                 oldest, self._former = self._former, self._client  # reviews may still be on their way with the former
                 self._client, self._authority = client, authority
@@ -223,7 +223,7 @@ class TokenReviews:
 
 
 async def _post(client: httpx.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-    """Post once, and read no more than an honest answer has."""
+    """Post once, and read no more than a genuine answer can have."""
     answer = bytearray()
     async with client.stream("POST", url, content=body, headers=headers, follow_redirects=False) as response:
         async for part in response.aiter_bytes():
@@ -234,7 +234,7 @@ async def _post(client: httpx.AsyncClient, url: str, body: bytes, headers: dict[
 
 
 class _Answers:
-    """Answers by the token's digest, each until a time; the oldest makes room."""
+    """Answers by the token's digest, each with its own expiry; the oldest is evicted."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, tuple[str, float]] = OrderedDict()

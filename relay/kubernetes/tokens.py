@@ -1,4 +1,4 @@
-"""What a projected service account token says of itself: enough to refuse it unasked, never enough to accept it.
+"""What a projected service account token claims: enough to refuse it without a review, never enough to accept it.
 
 Source:
     RFC 7519, section 4.1 (``aud``, ``exp``, ``sub``); Kubernetes, "Managing Service Accounts": the subject of a
@@ -20,7 +20,7 @@ _JWT = re.compile(rb"[A-Za-z0-9_-]{2,}\.([A-Za-z0-9_-]{2,})\.[A-Za-z0-9_-]{2,}")
 
 
 class Claims(Struct, frozen=True):
-    """The claims that a review would have to bear out."""
+    """The unchecked claims of a token, which only a review can confirm."""
 
     sub: str
     aud: str | list[str]
@@ -33,7 +33,7 @@ class Claims(Struct, frozen=True):
 
     @property
     def audiences(self) -> list[str]:
-        """Whom the token is for."""
+        """The audiences of the token."""
         return [self.aud] if isinstance(self.aud, str) else self.aud
 
 
@@ -41,7 +41,7 @@ _claims = msgspec.json.Decoder(Claims)
 
 
 def read_claims(token: bytes) -> Claims | None:
-    """Read a token's claims, unchecked; ``None`` where it is no token of a service account."""
+    """Read a token's claims, unchecked; ``None`` if it is not a service account's token."""
     found = _JWT.fullmatch(token) if len(token) <= LONGEST_TOKEN else None
     if found is None:
         return None
@@ -53,7 +53,7 @@ def read_claims(token: bytes) -> Claims | None:
 
 
 def account_of(username: str) -> str | None:
-    """Give ``namespace/name`` of a service account's user name, or ``None``.
+    """``namespace/name`` from a service account's user name; ``None`` if it is another user's.
 
     Example:
         >>> account_of("system:serviceaccount:orders:api"), account_of("system:admin")

@@ -1,4 +1,4 @@
-"""What the relay tells about itself: one wide log line and counters for what the core states, and traces where wanted.
+"""What the relay reports about itself: log lines and metrics from the core's events, and traces if they are wanted.
 
-Decides nothing. It must never hold a number, a text, a password or a key, nor let anybody else's text pass unread.
+Decides nothing. It must never hold a phone number, a text, a password or a key, nor log somebody else's text unchecked.
 """

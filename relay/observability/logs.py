@@ -1,8 +1,13 @@
-"""The log: one JSON object a line on standard output, ours and everybody else's alike.
+"""The log: one JSON object per line on standard output, for our own lines and everybody else's.
 
-Our own lines have a name (noun and past participle) and closed fields. What libraries, the interpreter and warnings say
-goes through one handler, which takes out what must not be there and drops everything below a warning: a library's own
-line for a request holds its whole address.
+Our own lines have a name (noun and past participle) and a fixed set of fields. What libraries, the interpreter and
+warnings say goes through one handler, which redacts it and drops everything below a warning: a library's own line about
+a request holds the whole URL.
+
+**Decisions**
+
+- structlog does the levels and calls our processors. Its own chain (contextvars, level, time stamp, exception, JSON)
+  costs 6.0 us per line instead of 4.5, and puts the time and the name of a line last.
 """
 
 import asyncio
@@ -23,8 +28,7 @@ import msgspec
 import structlog
 
 from relay.domain.secret import Secret
-from relay.observability.failures import class_name, describe_exception
-from relay.observability.redaction import Redactor
+from relay.observability.redaction import Redactor, class_name, describe_exception
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -38,10 +42,10 @@ _trace_id: ContextVar[str | None] = ContextVar("relay_trace_id", default=None)
 
 
 class Logger(Protocol):
-    """What our own parts log with: a name for what happened, and fields. Never raises for what a field holds."""
+    """What our own parts log with: a name for what happened, and fields. Never raises, whatever a field holds."""
 
     def debug(self, event: str, **fields: Any) -> Any:
-        """For somebody who looks for a fault."""
+        """For debugging."""
 
     def info(self, event: str, **fields: Any) -> Any:
         """What happened."""
@@ -54,27 +58,27 @@ class Logger(Protocol):
 
 
 def name_request(request_id: str) -> None:
-    """Let every line of this task, and of the tasks that it starts from now on, carry this id."""
+    """Add this id to every line of this task, and of the tasks that it starts from now on."""
     _request_id.set(request_id)
 
 
 def name_trace(trace_id: str | None) -> None:
-    """The same for the trace that the request belongs to."""
+    """The same for the id of the request's trace."""
     _trace_id.set(trace_id)
 
 
 class Log:
-    """Where lines go.
+    """Collects lines and writes them.
 
     Args:
-        level: from which of our own lines on: ``debug``, ``info``, ``warning``, ``error``.
-        stream: takes whole lines; standard output if left out.
-        secrets: what foreign lines are searched for.
+        level: the lowest level of our own lines that is written: ``debug``, ``info``, ``warning`` or ``error``.
+        stream: gets whole lines; standard output if left out.
+        secrets: what is removed from other people's lines.
     """
 
     def __init__(self, level: str, stream: BinaryIO | None = None, secrets: Iterable[Secret] = ()) -> None:
         self._stream = stream if stream is not None else sys.stdout.buffer
-        # The collector may run anywhere here, and what it finalises may log: the same thread comes in again.
+        # Garbage collection may run anywhere here, and a finaliser may log: then the same thread enters again.
         self._lock = threading.RLock()
         self._waiting: list[bytes] = []
         self._is_due = False
@@ -103,13 +107,17 @@ class Log:
 
     debug = info = warning = error = write
 
+    def announce(self, event: str, **fields: Any) -> None:
+        """Write one of our own lines whatever the level: what must be known about every process."""
+        self.write(_encode(_complete(self, "info", {"event": event, **fields})))
+
     def gather(self, loop: asyncio.AbstractEventLoop) -> None:
-        """From now on write the lines of one turn of this thread's loop together: a system call for all of them."""
+        """From now on write all lines of one iteration of this thread's event loop by a single system call."""
         self._loop, self._loop_thread = loop, threading.get_ident()
         atexit.register(self.flush)
 
     def flush(self) -> None:
-        """Write what waits, and what comes to it meanwhile."""
+        """Write all waiting lines, and those that arrive meanwhile."""
         with self._lock:
             if self._is_writing:
                 return
@@ -129,10 +137,10 @@ class Log:
             return
 
     def take_over(self) -> Callable[[], None]:
-        """Send what libraries, warnings and the interpreter say through this log, and nothing of it anywhere else.
+        """Send everything that libraries, warnings and the interpreter say through this log, and nowhere else.
 
         Returns:
-            Puts everything back as it was.
+            A function that restores everything.
         """
         root = logging.getLogger()
         before = (root.handlers[:], root.level, sys.excepthook, sys.unraisablehook, threading.excepthook)
@@ -140,8 +148,8 @@ class Log:
         root.setLevel(logging.WARNING)
         logging.captureWarnings(True)
         sys.excepthook = self._uncaught
-        sys.unraisablehook = lambda raised: self._lost(raised.exc_value)
-        threading.excepthook = lambda raised: self._lost(raised.exc_value)
+        sys.unraisablehook = lambda raised: self._unhandled(raised.exc_value)
+        threading.excepthook = lambda raised: self._unhandled(raised.exc_value)
 
         def put_back() -> None:
             root.handlers[:], level, sys.excepthook, sys.unraisablehook, threading.excepthook = before
@@ -155,8 +163,8 @@ class Log:
             return
         self.logger.error("process.failed", exc_info=error)
 
-    def _lost(self, error: BaseException | None) -> None:
-        self.logger.error("exception.lost", exc_info=error)
+    def _unhandled(self, error: BaseException | None) -> None:
+        self.logger.error("exception.unhandled", exc_info=error)
 
 
 class _ForeignHandler(logging.Handler):
@@ -168,18 +176,18 @@ class _ForeignHandler(logging.Handler):
         self.addFilter(_Redaction(log.redactor))
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields = {"level": record.levelname.lower(), "event": "library.warned", "logger": record.name}
-        line: dict[str, Any] = {**fields, "said": record.msg}
+        fields = {"level": record.levelname.lower(), "event": "library.logged", "logger": record.name}
+        line: dict[str, Any] = {**fields, "message": record.msg}
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = describe_exception(record.exc_info[1])
         self._log.write(_encode({"timestamp": _now(), **line, **_ids()}))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 — logging's own name
-        """Nothing: the standard one prints the record, arguments and all."""
+        """Do nothing: the standard handler would print the record with its arguments."""
 
 
 class _Redaction(logging.Filter):
-    """Makes a record safe for whatever formats it: message cleaned, arguments and stack gone."""
+    """Makes a record safe for any formatter: message redacted, arguments and stack removed."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
@@ -201,7 +209,7 @@ Fields = MutableMapping[str, Any]
 
 
 def _complete(_logger: Any, level: str, fields: Fields) -> Fields:
-    """Add time, level, the request's ids; turn an exception into its class and places."""
+    """Add time, level and the request's ids; describe an exception by its class and places."""
     line: Fields = {"timestamp": _now(), "level": level, "event": fields.pop("event")}
     error = fields.pop("exc_info", None)
     line.update(fields)
@@ -237,12 +245,12 @@ def _encode(fields: Fields) -> bytes:
     try:
         return _encoder.encode(fields)
     except (UnicodeEncodeError, TypeError, ValueError, RecursionError):
-        # A lone surrogate, a key that is no text: the line's own name is worth more than nothing.
-        return _encoder.encode({"level": "error", "event": "line.lost", "name": ascii(fields.get("event"))})
+        # A lone surrogate, or a key that is not text: the name of the line is better than nothing.
+        return _encoder.encode({"level": "error", "event": "line.dropped", "name": ascii(fields.get("event"))})
 
 
 def _class_only(value: object) -> str:
-    """Stands for a value that is no JSON: what it is, never what it holds."""
+    """Replaces a value that JSON cannot hold by its type, never by its content."""
     return type(value).__name__
 
 

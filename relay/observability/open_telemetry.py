@@ -1,7 +1,7 @@
-"""Tracing by OpenTelemetry, where the extra ``relay[otel]`` is installed and an endpoint is named.
+"""Tracing by OpenTelemetry, if the extra ``relay[otel]`` is installed and an endpoint is set.
 
-Endpoint, headers and sampling are OpenTelemetry's own variables (``OTEL_EXPORTER_OTLP_ENDPOINT``, …). Spans are handed
-over by a thread of the library, never by a request.
+Endpoint, headers and sampling are set by OpenTelemetry's own variables (``OTEL_EXPORTER_OTLP_ENDPOINT``, …). A thread
+of the library exports the spans, never a request.
 """
 
 import time
@@ -19,7 +19,7 @@ _NANOSECONDS: Final = 1_000_000_000
 
 
 def export_traces(version: str) -> "OpenTelemetryTracing":
-    """Trace to the endpoint that the environment names."""
+    """Export traces to the endpoint in the environment."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -30,7 +30,7 @@ class OpenTelemetryTracing(Tracing):
     """Spans by the OpenTelemetry SDK.
 
     Args:
-        processor: takes finished spans.
+        processor: gets finished spans.
         version: of the relay.
     """
 
@@ -41,12 +41,12 @@ class OpenTelemetryTracing(Tracing):
         self._tracer = self._provider.get_tracer("relay", version)
 
     def begin(self, traceparent: str | None) -> RequestTrace:
-        """See ``Tracing.begin``."""
+        """Start the span of a request."""
         span = self._tracer.start_span(SpanName.ACCEPT, _below(traceparent), kind=SpanKind.SERVER)
         return _SpanOfRequest(span)
 
     def record(self, name: SpanName, traceparent: str | None, attributes: Attributes, *, seconds: float = 0.0) -> None:
-        """See ``Tracing.record``."""
+        """Write a span that is already over."""
         now = time.time_ns()
         kind = SpanKind.CLIENT if name is SpanName.DIAL else SpanKind.INTERNAL
         started = now - int(seconds * _NANOSECONDS)
@@ -54,7 +54,7 @@ class OpenTelemetryTracing(Tracing):
         span.end(now)
 
     def close(self) -> None:
-        """See ``Tracing.close``."""
+        """Export what is left, and stop."""
         self._provider.shutdown()
 
 
@@ -71,7 +71,7 @@ class _SpanOfRequest(RequestTrace):
 
 
 def _below(traceparent: str | None) -> Context:
-    """The place below a ``traceparent``; the beginning of a trace where there is none."""
+    """The context below a ``traceparent``; a new trace if there is none."""
     parent = parse_traceparent(traceparent)
     if parent is None:
         return Context()

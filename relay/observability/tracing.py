@@ -1,8 +1,8 @@
-"""Traces, where they are wanted: W3C context taken in, carried with the notification, and spans from what is known.
+"""Traces, if they are wanted: reads the W3C context, carries it with the notification, writes spans from events.
 
-The core states facts after they happened, so spans are written when they are over: ``accept`` (a request, from its head
-to the answer), ``claim``, ``dial`` (a call), ``record`` (the end of a notification). Their attributes are a closed set;
-no address, number or text is among them.
+Events come after the fact, so a span is written when it is over: ``accept`` (a request, from its head to the answer),
+``claim``, ``dial`` (a call), ``record`` (the end of a notification). The attributes are a closed set; no URL, number or
+text is among them.
 """
 
 import re
@@ -14,6 +14,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from relay.observability.logs import Logger, name_trace
+from relay.sending import events
 
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?")
 _LONGEST: Final = 200
@@ -30,7 +31,7 @@ class SpanName(StrEnum):
 
 
 class Attribute(StrEnum):
-    """Everything that a span may say."""
+    """Every attribute that a span may have."""
 
     ROUTE = "http.route"
     METHOD = "http.request.method"
@@ -49,7 +50,7 @@ Attributes = Mapping[Attribute, str | int]
 
 
 class TraceContext(Struct, frozen=True):
-    """Where in a trace something happens: lower-case hex ids, and whether the trace is kept."""
+    """A position in a trace: lower-case hex ids, and whether the trace is sampled."""
 
     trace_id: str
     span_id: str
@@ -57,7 +58,7 @@ class TraceContext(Struct, frozen=True):
 
 
 def parse_traceparent(text: str | None) -> TraceContext | None:
-    """Read a ``traceparent`` header; ``None`` where there is none that can be used.
+    """Read a ``traceparent`` header; ``None`` if there is none, or it is malformed.
 
     Source:
         W3C Trace Context, section 3.2: version 00, and of later versions what is the same.
@@ -72,15 +73,15 @@ def parse_traceparent(text: str | None) -> TraceContext | None:
 
 
 def format_traceparent(context: TraceContext) -> str:
-    """Write a ``traceparent`` that :func:`parse_traceparent` reads."""
+    """Write a ``traceparent`` header."""
     return f"00-{context.trace_id}-{context.span_id}-{'01' if context.sampled else '00'}"
 
 
 class RequestTrace:
-    """One request's place in its trace.
+    """One request's position in its trace.
 
-    ``traceparent`` goes into the notification, so that what is done for it later belongs to the same trace, and
-    ``trace_id`` into log lines.
+    ``traceparent`` is kept with the notification, so that later work for it belongs to the same trace. ``trace_id``
+    goes into log lines.
     """
 
     def __init__(self, context: TraceContext | None) -> None:
@@ -88,7 +89,7 @@ class RequestTrace:
         self.traceparent = format_traceparent(context) if context is not None else None
 
     def end(self, attributes: Attributes) -> None:
-        """The answer is out."""
+        """The answer was sent."""
 
 
 _current: ContextVar[RequestTrace | None] = ContextVar("relay_trace", default=None)
@@ -100,23 +101,23 @@ def current_trace() -> RequestTrace | None:
 
 
 class Tracing:
-    """No spans; the caller's context is passed on all the same."""
+    """Writes no spans, but passes the caller's context on."""
 
     def begin(self, traceparent: str | None) -> RequestTrace:
-        """A request arrived, with this header or without."""
+        """A request arrived, with or without this header."""
         return RequestTrace(parse_traceparent(traceparent))
 
     def record(self, name: SpanName, traceparent: str | None, attributes: Attributes, *, seconds: float = 0.0) -> None:
-        """Something is over that took so long until now; it belongs below ``traceparent``."""
+        """Something ended now, after so many seconds; it belongs below ``traceparent``."""
 
     def close(self) -> None:
-        """Hand over what is not handed over yet."""
+        """Export what is left."""
 
 
 def open_tracing(environ: Mapping[str, str], version: str, logger: Logger) -> Tracing:
-    """Trace to the endpoint of ``OTEL_EXPORTER_OTLP_ENDPOINT``, where one is named and the extra is installed.
+    """Export traces to ``OTEL_EXPORTER_OTLP_ENDPOINT``, if it is set and the extra is installed.
 
-    An endpoint without the extra is told and stops nothing: some clusters give the variable to every pod.
+    An endpoint without the extra is only logged: some clusters set the variable for every pod.
     """
     if not any(environ.get(name) for name in _ENDPOINTS):
         return Tracing()
@@ -137,12 +138,14 @@ _HEADER: Final = b"traceparent"
 
 
 class TracedApplication:
-    """An ASGI application around another: every request has its place in a trace, and the inner one sees it in the
-    ``traceparent`` header, whether the caller sent one or not. ``Recorder.record_request`` ends the span.
+    """ASGI middleware that gives every request its position in a trace.
+
+    The inner application sees it in the ``traceparent`` header, whether or not the caller sent one.
+    ``Recorder.record_request`` ends the span.
 
     Args:
         inner: answers the requests.
-        tracing: takes the spans.
+        tracing: writes the spans.
     """
 
     def __init__(self, inner: Application, tracing: Tracing) -> None:
@@ -161,3 +164,36 @@ class TracedApplication:
             _current.set(trace)
             name_trace(trace.trace_id)
         await self._inner(scope, receive, send)
+
+
+def record_span(tracing: Tracing, event: events.Event) -> None:
+    """Write the span of an event, if it has one.
+
+    ``claim`` and ``record`` have no duration: the core does not measure it.
+    """
+    if isinstance(event, events.CallFinished):
+        tracing.record(SpanName.DIAL, event.traceparent, _of_call(event), seconds=event.seconds)
+    elif isinstance(event, events.NotificationClaimed):
+        tracing.record(SpanName.CLAIM, event.traceparent, _of_notification(event))
+    elif isinstance(event, events.NotificationCompleted):
+        ended: Attributes = {**_of_notification(event), Attribute.STATUS: event.status}
+        tracing.record(SpanName.RECORD, event.traceparent, ended)
+
+
+def _of_call(event: events.CallFinished) -> Attributes:
+    return {
+        Attribute.NOTIFICATION: event.notification_id,
+        Attribute.SMS_ROUTE: event.route,
+        Attribute.RECIPIENTS: event.recipients,
+        Attribute.OUTCOME: event.outcome,
+        Attribute.CAUSE: event.cause,
+    }
+
+
+def _of_notification(event: events.NotificationClaimed | events.NotificationCompleted) -> Attributes:
+    return {
+        Attribute.NOTIFICATION: event.notification_id,
+        Attribute.CLIENT: event.client,
+        Attribute.MESSAGE_TYPE: event.message_type,
+        Attribute.SMS_ROUTE: event.route,
+    }

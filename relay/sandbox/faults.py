@@ -1,6 +1,6 @@
-"""How each fault strikes an answer: its steps, and how the connection ends.
+"""What each fault does to an answer: its steps, and how the connection ends.
 
-Owns the table from kind to plan. It must never decide when a fault strikes: switches and magic numbers do.
+Owns the table from kind to plan. It must never decide when a fault happens: switches and magic numbers do.
 
 Source: the catalogue of faults, C1 (provider and network).
 """
@@ -84,7 +84,7 @@ def _reset(_reply: SandboxReply, _fault: Fault, _keep: bool) -> Wire:
 
 def _reset_in_body(reply: SandboxReply, fault: Fault, keep: bool) -> Wire:
     sent = make_head(reply, keep, len(reply.body)) + _cut_at(reply, fault)
-    # A pause, or the reset would overtake the bytes in the caller's kernel.
+    # A pause first, or the reset would overtake the bytes in the caller's kernel.
     return Wire((Send(sent), Pause(0.1)), Ending.RESET)
 
 
@@ -137,7 +137,7 @@ def _gzip(reply: SandboxReply, _fault: Fault, keep: bool) -> Wire:
 
 
 def _gzip_bomb(reply: SandboxReply, fault: Fault, _keep: bool) -> Wire:
-    """The answer, and then blanks, packed block by block so that the bomb never lies unpacked in our own memory."""
+    """The answer followed by blanks, compressed block by block so that the bomb is never unpacked in our own memory."""
     packer = zlib.compressobj(wbits=31)
     first = packer.compress(reply.body) + packer.flush(zlib.Z_FULL_FLUSH)
     block = packer.compress(b" " * _MEBIBYTE) + packer.flush(zlib.Z_FULL_FLUSH)

@@ -9,88 +9,118 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from relay.sandbox.config import SandboxConfig
-from relay.sandbox.dialect import DND_REJECTED, DND_SENT, REJECTED, SENT, Record, Verdict, canonical, echo, is_mobile
-from relay.sandbox.ledger import Delivery
+from relay.sandbox.dialect import (
+    DND_REJECTED,
+    DND_SENT,
+    REJECTED,
+    SENT,
+    RecordStatus,
+    SandboxRecord,
+    SmsRequest,
+    canonical,
+    echo,
+    is_mobile,
+)
+from relay.sandbox.ledger import RecipientEntry
 from relay.sandbox.magic import BLOCKED_SENDER, BLOCKED_WORD, MAGIC, Magic
-from relay.sandbox.request import SmsRequest
-from relay.sandbox.switches import Fault, Switches
+from relay.sandbox.registry import StandinAccount
+from relay.sandbox.switches import Fault, SandboxSwitches
 
 
-class Refused(Struct, frozen=True):
-    """A no to the whole request: a TG code, and the rule."""
+class RefusedRequest(Struct, frozen=True):
+    """The whole request was refused: the TG code, and the rule that refused it."""
 
     code: str
     rule: str
 
 
-class Batch(Struct, frozen=True):
-    """A yes: records in the order of the answer, what of each number in the order asked, a fault that strikes."""
+class ProcessedBatch(Struct, frozen=True):
+    """The batch was processed.
 
-    records: tuple[Record, ...]
-    deliveries: tuple[Delivery, ...]
+    ``records`` are in the order of the answer, ``deliveries`` in the order of the request. ``fault``, if any, then
+    happens on the wire.
+    """
+
+    records: tuple[SandboxRecord, ...]
+    deliveries: tuple[RecipientEntry, ...]
     fault: Fault | None
     fault_rule: str
 
 
-def check_account(request: SmsRequest, switches: Switches, config: SandboxConfig) -> Refused | None:
-    """Check what every path needs: a forced code, then the credentials."""
+def check_account(
+    request: SmsRequest, switches: SandboxSwitches, account: StandinAccount | None
+) -> RefusedRequest | None:
+    """Check what every path needs: first a forced code, then the credentials.
+
+    Args:
+        account: whose user name it gives.
+    """
     if switches.tg is not None:
-        return Refused(switches.tg, f"switch tg: {switches.tg}")
+        return RefusedRequest(switches.tg, f"switch tg: {switches.tg}")
     if not request.get("username"):
-        return Refused("TG12", "no username")
+        return RefusedRequest("TG12", "no username")
     if not request.get("password"):
-        return Refused("TG13", "no password")
-    given = (request.get("username"), request.get("password"))
-    if given != (config.username, config.password.reveal()):
-        return Refused("TG11", "another username or password")
+        return RefusedRequest("TG13", "no password")
+    if account is None or request.get("password") != account.facts.password.reveal():
+        return RefusedRequest("TG11", "another username or password")
     return None
 
 
-def check_message(request: SmsRequest, switches: Switches) -> Refused | None:
-    """Check what a send needs, units excepted."""
+def check_message(request: SmsRequest, switches: SandboxSwitches) -> RefusedRequest | None:
+    """Check everything that a send needs except the units."""
     for name, code in (("recipient", "TG14"), ("message", "TG15"), ("sender", "TG16")):
         if request.is_blank(name):
-            return Refused(code, f"no {name}")
+            return RefusedRequest(code, f"no {name}")
     if not request.recipients:
-        return Refused("TG14", "no recipient")
+        return RefusedRequest("TG14", "no recipient")
     if request.get("sender").strip().upper() == BLOCKED_SENDER:
-        return Refused("TG18", f"sender {BLOCKED_SENDER}")
+        return RefusedRequest("TG18", f"sender {BLOCKED_SENDER}")
     if BLOCKED_WORD in request.get("message").lower():
-        return Refused("TG19", f"word {BLOCKED_WORD}")
+        return RefusedRequest("TG19", f"word {BLOCKED_WORD}")
     if len(set(map(canonical, request.recipients))) > switches.recipient_limit:
-        return Refused("TG20", f"more than {switches.recipient_limit} recipients")
+        return RefusedRequest("TG20", f"more than {switches.recipient_limit} recipients")
     return None
 
 
 def judge_numbers(
-    request: SmsRequest, route: str, switches: Switches, slow_seconds: float, new_id: Callable[[], str]
-) -> Batch:
+    request: SmsRequest,
+    route: str,
+    switches: SandboxSwitches,
+    slow_seconds: float,
+    new_id: Callable[[], str],
+    *,
+    registered: bool = True,
+) -> ProcessedBatch:
     """Give every number its record.
 
     Args:
         route: ``normal``, ``dnd`` or ``dnd-fallback``.
-        slow_seconds: how late the late number's answer is.
+        slow_seconds: how long the slow number's answer takes.
         new_id: gives fresh message ids.
+        registered: whether the sender is registered at the account.
     """
     numbers = [canonical(recipient) for recipient in request.recipients]
     if switches.duplicates == "merged":
         numbers = list(dict.fromkeys(numbers))
-    records: list[Record] = []
-    deliveries: list[Delivery] = []
+    records: list[SandboxRecord] = []
+    deliveries: list[RecipientEntry] = []
     for number in numbers:
-        verdicts, rule = _verdicts(number, route, switches)
+        statuses, rule = _statuses(number, route, switches)
+        if not registered:
+            is_renamed = switches.unregistered == "renamed"
+            rule = f"sender not registered: {f'another name on the phone, {rule}' if is_renamed else 'rejected'}"
+            statuses = statuses if is_renamed else (REJECTED,)
         magic = MAGIC.get(number)
         written = echo(number, magic.echo if magic and magic.echo else switches.echo)
         message_id = magic.message_id if magic and magic.message_id else None
-        made = [Record(verdict, written, message_id or new_id()) for verdict in verdicts]
+        made = [SandboxRecord(status, written, message_id or new_id()) for status in statuses]
         records += made
         deliveries.append(_delivery(number, made, rule))
     fault, fault_rule = _fault(numbers, switches, slow_seconds)
-    return Batch(_ordered(records, switches), tuple(deliveries), fault, fault_rule)
+    return ProcessedBatch(_ordered(records, switches), tuple(deliveries), fault, fault_rule)
 
 
-def _verdicts(number: str, route: str, switches: Switches) -> tuple[tuple[Verdict, ...], str]:
+def _statuses(number: str, route: str, switches: SandboxSwitches) -> tuple[tuple[RecordStatus, ...], str]:
     magic = MAGIC.get(number)
     if magic is not None and _is_special(magic):
         return (magic.normal if route == "normal" else magic.dnd), f"magic number: {magic.does}"
@@ -105,18 +135,18 @@ def _verdicts(number: str, route: str, switches: Switches) -> tuple[tuple[Verdic
 
 
 def _is_special(magic: Magic) -> bool:
-    """Whether the table says more of a number than that it is sent: else the switches still apply."""
+    """Whether the table says more about a number than "sent"; otherwise the switches still apply."""
     return magic.normal != (SENT,) or magic.dnd != (SENT,)
 
 
-def _delivery(number: str, records: Sequence[Record], rule: str) -> Delivery:
+def _delivery(number: str, records: Sequence[SandboxRecord], rule: str) -> RecipientEntry:
     if not records:
-        return Delivery(number, "", "", "", "left_out", rule)
+        return RecipientEntry(number, "", "", "", "left_out", rule)
     best = records[-1]
-    return Delivery(number, best.verdict.code, best.verdict.word, best.message_id, best.verdict.outcome, rule)
+    return RecipientEntry(number, best.status.code, best.status.word, best.message_id, best.status.outcome, rule)
 
 
-def _ordered(records: list[Record], switches: Switches) -> tuple[Record, ...]:
+def _ordered(records: list[SandboxRecord], switches: SandboxSwitches) -> tuple[SandboxRecord, ...]:
     if switches.order == "reversed":
         records.reverse()
     elif switches.order == "shuffled":
@@ -124,7 +154,7 @@ def _ordered(records: list[Record], switches: Switches) -> tuple[Record, ...]:
     return tuple(records)
 
 
-def _fault(numbers: Sequence[str], switches: Switches, slow_seconds: float) -> tuple[Fault | None, str]:
+def _fault(numbers: Sequence[str], switches: SandboxSwitches, slow_seconds: float) -> tuple[Fault | None, str]:
     if switches.fault is not None:
         return switches.fault, "switch fault"
     for number in numbers:

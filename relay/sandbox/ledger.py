@@ -9,8 +9,8 @@ from datetime import datetime
 from msgspec import Struct
 
 
-class Delivery(Struct, frozen=True):
-    """What the answer says of one number; empty code: it was left out. ``rule`` tells why."""
+class RecipientEntry(Struct, frozen=True):
+    """What the answer says about one number; an empty code means it was left out. ``rule`` says why."""
 
     recipient: str
     code: str
@@ -20,12 +20,13 @@ class Delivery(Struct, frozen=True):
     rule: str
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class LedgerEntry(Struct, frozen=True, kw_only=True):
     """One request that arrived in full.
 
-    ``recipients`` are as written by the caller. ``parameters`` are the names of the query, in order, repeated ones
-    too. ``result`` is ``processed``, ``balance``, a TG code, or the HTTP status where neither path nor method fits.
-    ``fault`` is what then went wrong on the wire: the batch was processed, the caller cannot know.
+    ``account`` is the one whose user name was given, empty where there is none. ``recipients`` are as written by the
+    caller. ``parameters`` are the names in the query, in order, repeated ones included. ``result`` is ``processed``,
+    ``balance``, a TG code, or the HTTP status of a wrong path or method. ``fault`` is what then went wrong on the wire:
+    the batch was processed, but the caller cannot know.
     """
 
     number: int
@@ -41,17 +42,18 @@ class Entry(Struct, frozen=True, kw_only=True):
     characters: int
     segments: int
     units: str
+    account: str = ""
     result: str
     rule: str
     fault: str | None
     fault_rule: str
     status: int
     answer: str
-    deliveries: tuple[Delivery, ...]
+    deliveries: tuple[RecipientEntry, ...]
 
     @property
     def weight(self) -> int:
-        """Bytes that it takes, roughly."""
+        """Roughly how many bytes it takes."""
         numbers = 400 * len(self.deliveries) + 80 * len(self.recipients)
         return 1000 + 4 * len(self.message) + len(self.answer) + numbers
 
@@ -62,7 +64,7 @@ class Ledger:
     def __init__(self, entries: int, size: int) -> None:
         self._most = entries
         self._most_weight = size
-        self._entries: dict[int, Entry] = {}
+        self._entries: dict[int, LedgerEntry] = {}
         self._weight = 0
         self.total = 0
         """Requests since the start, whatever was dropped or cleared since."""
@@ -77,8 +79,8 @@ class Ledger:
         """The number of the entry that comes next."""
         return self.total + 1
 
-    def add(self, entry: Entry) -> None:
-        """Take an entry, which must have ``next_number``; drop the oldest where there are too many."""
+    def add(self, entry: LedgerEntry) -> None:
+        """Add an entry, which must have ``next_number``; drop the oldest ones if there are too many."""
         self.total = entry.number
         self._entries[entry.number] = entry
         self._weight += entry.weight
@@ -93,14 +95,14 @@ class Ledger:
         self._weight = 0
         self.tell()
 
-    def since(self, number: int = 0, limit: int | None = None) -> list[Entry]:
+    def since(self, number: int = 0, limit: int | None = None) -> list[LedgerEntry]:
         """Entries after a number, oldest first, at most ``limit``."""
         first = max(number + 1, self.total - len(self._entries) + 1)
         last = self.total if limit is None else min(self.total, first + limit - 1)
         return [self._entries[n] for n in range(first, last + 1) if n in self._entries]
 
-    def last(self, count: int) -> list[Entry]:
-        """The newest entries, oldest of them first."""
+    def last(self, count: int) -> list[LedgerEntry]:
+        """The newest entries, oldest first."""
         return self.since(self.total - count)
 
     def tell(self) -> None:

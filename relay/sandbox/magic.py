@@ -13,7 +13,7 @@ from relay.sandbox.dialect import (
     REJECTED,
     SENT,
     UNLISTED,
-    Verdict,
+    RecordStatus,
 )
 from relay.sandbox.switches import Echo, Fault
 
@@ -25,19 +25,21 @@ BLOCKED_WORD = "sandbox-blocked"
 
 
 class Magic(Struct, frozen=True):
-    """What a magic number does. ``normal`` and ``dnd`` (both DND routes) are the records it gets there, in order; none:
-    it is left out of the answer. A ``fault`` strikes the whole call."""
+    """What a magic number does.
+
+    ``normal`` and ``dnd`` (both DND routes) are the records it gets on that route, in order; with none, it is left out
+    of the answer. A ``fault`` affects the whole call."""
 
     does: str
-    normal: tuple[Verdict, ...] = (SENT,)
-    dnd: tuple[Verdict, ...] = (SENT,)
+    normal: tuple[RecordStatus, ...] = (SENT,)
+    dnd: tuple[RecordStatus, ...] = (SENT,)
     fault: Fault | None = None
     echo: Echo | None = None
     message_id: str | None = None
 
 
-def _everywhere(does: str, *verdicts: Verdict) -> Magic:
-    return Magic(does, verdicts, verdicts)
+def _everywhere(does: str, *statuses: RecordStatus) -> Magic:
+    return Magic(does, statuses, statuses)
 
 
 MAGIC: dict[str, Magic] = {
@@ -65,4 +67,4 @@ MAGIC: dict[str, Magic] = {
         message_id="6667534522177818556581618",
     ),
 }
-"""By number, in the form ``234…``. The last two answer exactly as the upstream's page prints it."""
+"""By number, in the form ``234…``. The last two give exactly the sample on the upstream's page."""

@@ -6,7 +6,6 @@ loopback name, so that no foreign name can be pointed at it.
 """
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from importlib.resources import files
 from urllib.parse import parse_qsl
 
@@ -15,18 +14,20 @@ from msgspec import Struct
 
 from relay.sandbox.dialect import REJECTIONS
 from relay.sandbox.magic import BLOCKED_SENDER, BLOCKED_WORD, MAGIC
+from relay.sandbox.registry import FIRST
 from relay.sandbox.responder import Responder
 
 EVENTS_PATH = "/events"
 
-_MOST_UNITS = Decimal(10) ** 12
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _FILES = {
-    "/": ("inbox.html", "text/html; charset=utf-8"),
-    "/inbox.css": ("inbox.css", "text/css; charset=utf-8"),
-    "/inbox.js": ("inbox.js", "text/javascript; charset=utf-8"),
-    "/favicon.svg": ("favicon.svg", "image/svg+xml"),
+    "/": ("sandbox/page/inbox.html", "text/html; charset=utf-8"),
+    "/look.css": ("look/look.css", "text/css; charset=utf-8"),
+    "/inbox.css": ("sandbox/page/inbox.css", "text/css; charset=utf-8"),
+    "/inbox.js": ("sandbox/page/inbox.js", "text/javascript; charset=utf-8"),
+    "/favicon.svg": ("sandbox/page/favicon.svg", "image/svg+xml"),
 }
+"""Path → file below the package, and its type. The console of the operator has the same ``look.css``."""
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -51,7 +52,7 @@ GUARDS = (
 
 
 class PageRequest(Struct, frozen=True):
-    """A request for the stand-in itself."""
+    """A request to the stand-in's own pages."""
 
     method: str
     path: str
@@ -61,7 +62,7 @@ class PageRequest(Struct, frozen=True):
 
 
 class PageReply(Struct, frozen=True):
-    """Its answer."""
+    """The answer to a :class:`PageRequest`."""
 
     status: int
     content_type: str
@@ -69,7 +70,7 @@ class PageReply(Struct, frozen=True):
 
 
 class _BadRequest(Exception):
-    """Something that the caller has to mend."""
+    """Something that the caller has to fix."""
 
     def __init__(self, status: int, what: str) -> None:
         super().__init__(what)
@@ -83,8 +84,8 @@ class _LedgerQuery(Struct, frozen=True, forbid_unknown_fields=True):
     last: int | None = None
 
 
-class Pages:
-    """Answers for the stand-in itself.
+class InboxPages:
+    """Serves the stand-in's own pages: inbox, ledger, switches.
 
     Args:
         responder: whose ledger and switches are shown and changed.
@@ -94,7 +95,7 @@ class Pages:
     def __init__(self, responder: Responder, *, loopback_only: bool) -> None:
         self._responder = responder
         self._loopback_only = loopback_only
-        folder = files("relay.sandbox") / "page"
+        folder = files("relay")
         self._files = {path: (folder.joinpath(name).read_bytes(), kind) for path, (name, kind) in _FILES.items()}
         self._routes: dict[tuple[str, str], Callable[[PageRequest], object]] = {
             ("GET", "/ledger"): self._list_entries,
@@ -111,7 +112,7 @@ class Pages:
         return not self._loopback_only or name.lower() in _LOOPBACK
 
     def answer(self, request: PageRequest) -> PageReply:
-        """Answer one request; never raises for anything a caller can send."""
+        """Answer one request. Never raises, whatever the caller sends."""
         if not self.allows(request.headers.get("host", "")):
             return _json(421, {"error": "This listener answers to loopback names only."})
         if request.method == "GET" and request.path in self._files:
@@ -123,12 +124,13 @@ class Pages:
             return _json(failure.status, {"error": failure.what})
 
     def state(self) -> dict[str, object]:
-        """The switches, the units and how far the ledger goes."""
+        """The switches, the units, and which entries the ledger holds."""
         ledger = self._responder.ledger
         return self._responder.switches.describe() | {
             "started": self._responder.started_ms,
             "codes": list(REJECTIONS),
             "units": f"{self._responder.units:.2f}",
+            "accounts": [account.describe() for account in self._responder.registry.accounts.values()],
             "total": ledger.total,
             "count": len(ledger),
             "first": ledger.total - len(ledger) + 1,
@@ -160,26 +162,17 @@ class Pages:
             raise _BadRequest(415, "Send the switches as application/json.")
         try:
             change = msgspec.json.decode(request.body, type=dict[str, object])
-            units = _parse_units(change.pop("units", None))
-            self._responder.switches.set(change)
+            self._responder.registry.change(msgspec.convert(change.pop("account", FIRST), str), change)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
             raise _BadRequest(400, str(failure)) from None
-        if units is not None:
-            self._responder.set_units(units)
         self._responder.ledger.tell()
         return self.state()
 
     def _clear_switches(self, _request: PageRequest) -> object:
-        self._responder.switches.clear()
+        for account in self._responder.registry.accounts.values():
+            account.switches.clear()
         self._responder.ledger.tell()
         return self.state()
-
-
-def _parse_units(given: object) -> Decimal | None:
-    units = msgspec.convert(given, Decimal | None)
-    if units is not None and not (units.is_finite() and abs(units) < _MOST_UNITS):
-        raise msgspec.ValidationError("units: give a decimal number")
-    return units
 
 
 def _json(status: int, content: object) -> PageReply:

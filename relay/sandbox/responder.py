@@ -11,17 +11,15 @@ from msgspec import Struct
 
 from relay.domain.text import count_segments
 from relay.sandbox import dialect
-from relay.sandbox.config import SandboxConfig
+from relay.sandbox.dialect import SmsRequest, make_text, parse_request
 from relay.sandbox.faults import plan
-from relay.sandbox.judging import Refused, check_account, check_message, judge_numbers
-from relay.sandbox.ledger import Delivery, Entry, Ledger
-from relay.sandbox.request import SmsRequest, parse_request
-from relay.sandbox.switches import Fault, SwitchBoard, Switches
-from relay.sandbox.texts import make_text
+from relay.sandbox.judging import RefusedRequest, check_account, check_message, judge_numbers
+from relay.sandbox.ledger import Ledger, LedgerEntry, RecipientEntry
+from relay.sandbox.registry import FIRST, Registry
+from relay.sandbox.switches import Fault, SandboxConfig, SandboxSwitches, SwitchBoard
 from relay.sandbox.wire import SandboxReply, error_page, read_all
 
-_UNLIMITED = Decimal("10000.00")
-"""What the balance says where units never run out."""
+_NOBODY = RefusedRequest("TG11", "another username or password")
 
 
 class _Answer(Struct, frozen=True, kw_only=True):
@@ -31,38 +29,45 @@ class _Answer(Struct, frozen=True, kw_only=True):
     rule: str
     reply: SandboxReply
     fault_rule: str = ""
-    deliveries: tuple[Delivery, ...] = ()
-    units: int = 0
+    deliveries: tuple[RecipientEntry, ...] = ()
+    units: Decimal = Decimal(0)
 
 
 class Responder:
     """Answers as smsclone would, and remembers.
 
     Args:
-        config: account, limits, switches at the start.
+        config: accounts, limits, switches at the start.
         now_ms: gives the wall clock's milliseconds since 1970-01-01 UTC.
+
+    Raises:
+        ValueError: two accounts cannot be told apart.
     """
 
     def __init__(self, config: SandboxConfig, now_ms: Callable[[], int]) -> None:
         self._config = config
         self._now_ms = now_ms
-        self._units = config.units
         self._ids = 0
         self.started_ms = now_ms()
         self.ledger = Ledger(config.ledger_entries, config.ledger_bytes)
-        self.switches = SwitchBoard(config.switches)
+        self.registry = Registry(config)
+
+    @property
+    def switches(self) -> SwitchBoard:
+        """Those of the first account."""
+        return self.registry.first.switches
 
     @property
     def units(self) -> Decimal:
-        """Units left."""
-        return _UNLIMITED if self._units is None else self._units
+        """Units left at the first account."""
+        return self.registry.first.units
 
     def set_units(self, units: Decimal) -> None:
-        """Top the account up, or empty it."""
-        self._units = units
+        """Set the balance of the first account."""
+        self.registry.change(FIRST, {"units": units})
 
     def answer(self, path: str, query: bytes, *, method: str = "GET") -> SandboxReply:
-        """Answer one request that arrived in full, and enter it in the ledger.
+        """Answer one request that arrived in full, and add it to the ledger.
 
         Args:
             path: as sent, without the query.
@@ -70,7 +75,7 @@ class Responder:
             method: anything but GET gets an error page.
 
         Returns:
-            The answer, with the fault that is to strike it on the wire.
+            The answer, with the fault that is to happen on the wire.
         """
         request = parse_request(method, path, query)
         answer = self._decide(request)
@@ -78,13 +83,13 @@ class Responder:
         return answer.reply
 
     def answer_in_process(self, target: bytes) -> tuple[int, bytes]:
-        """Answer a caller in the same process, at once; nothing goes wrong on a wire that is not there.
+        """Answer a caller in the same process, at once; there is no wire on which anything could go wrong.
 
         Args:
             target: path and query, as a request line has them.
 
         Returns:
-            HTTP status and body. Where a caller on a wire would get no whole answer, the body is empty.
+            HTTP status and body. If a caller on a wire would get no whole answer, the body is empty.
         """
         path, _, query = target.partition(b"?")
         reply = self.answer(path.decode("latin-1"), query)
@@ -102,29 +107,31 @@ class Responder:
         return _Answer(result="404", rule="no such path", reply=error_page(404))
 
     def _balance(self, request: SmsRequest) -> _Answer:
-        switches = self.switches.next_call("balance")
-        refused = check_account(request, switches, self._config)
-        if refused is not None:
-            return _refuse(refused, switches)
-        units = Decimal(0) if switches.no_balance else self.units
+        account = self.registry.find(request)
+        switches = (account or self.registry.first).switches.next_call("balance")
+        refused = check_account(request, switches, account)
+        if refused is not None or account is None:
+            return _refuse(refused or _NOBODY, switches)
+        units = Decimal(0) if switches.no_balance else account.units
         reply = _reply(f"{units:.2f}", switches, switches.fault)
         return _Answer(result="balance", rule="balance", reply=reply, fault_rule=_fault_rule(switches))
 
     def _send(self, request: SmsRequest) -> _Answer:
-        switches = self.switches.next_call("sends")
-        refused = check_account(request, switches, self._config) or check_message(request, switches)
-        if refused is not None:
-            return _refuse(refused, switches)
+        account = self.registry.find(request)
+        switches = (account or self.registry.first).switches.next_call("sends")
+        refused = check_account(request, switches, account) or check_message(request, switches)
+        if refused is not None or account is None:
+            return _refuse(refused or _NOBODY, switches)
         numbers = set(map(dialect.canonical, request.recipients))
-        units = count_segments(request.get("message")).segments * len(numbers)
+        units = count_segments(request.get("message")).segments * len(numbers) * account.price_of(request.path)
         if switches.no_balance:
-            return _refuse(Refused("TG17", "switch no_balance"), switches)
-        if self._units is not None and self._units < units:
-            return _refuse(Refused("TG17", f"{units} units needed, {self._units:.2f} left"), switches)
-        if self._units is not None:
-            self._units -= units
+            return _refuse(RefusedRequest("TG17", "switch no_balance"), switches)
+        if not account.may_spend(units):
+            return _refuse(RefusedRequest("TG17", f"{units} units needed, {account.units:.2f} left"), switches)
+        account.spend(units)
         route = dialect.ROUTES[request.path]
-        batch = judge_numbers(request, route, switches, self._config.slow_seconds, self._new_id)
+        registered = account.has_registered(request.get("sender"))
+        batch = judge_numbers(request, route, switches, self._config.slow_seconds, self._new_id, registered=registered)
         reply = _reply(dialect.write_batch(batch.records, switches), switches, batch.fault)
         return _Answer(
             result="processed",
@@ -144,8 +151,9 @@ class Responder:
         message = request.get("message")
         count = count_segments(message)
         fault = answer.reply.fault
+        account = self.registry.find(request)
         default_route = "balance" if request.path == dialect.BALANCE_PATH else "unknown"
-        entry = Entry(
+        entry = LedgerEntry(
             number=self.ledger.next_number,
             at=datetime.fromtimestamp(self._now_ms() / 1000, UTC),
             method=request.method,
@@ -159,6 +167,7 @@ class Responder:
             characters=len(message),
             segments=count.segments,
             units=str(answer.units),
+            account="" if account is None else account.facts.name,
             result=answer.result,
             rule=answer.rule,
             fault=None if fault is None else fault.kind,
@@ -170,7 +179,7 @@ class Responder:
         self.ledger.add(entry)
 
 
-def _refuse(refused: Refused, switches: Switches) -> _Answer:
+def _refuse(refused: RefusedRequest, switches: SandboxSwitches) -> _Answer:
     if switches.format == "json":
         text = dialect.write_json_rejection(refused.code)
     else:
@@ -179,9 +188,9 @@ def _refuse(refused: Refused, switches: Switches) -> _Answer:
     return _Answer(result=refused.code, rule=refused.rule, reply=reply, fault_rule=_fault_rule(switches))
 
 
-def _reply(text: str, switches: Switches, fault: Fault | None, status: int = 200) -> SandboxReply:
+def _reply(text: str, switches: SandboxSwitches, fault: Fault | None, status: int = 200) -> SandboxReply:
     return SandboxReply(status=status, body=make_text(text.encode(), switches.text), fault=fault)
 
 
-def _fault_rule(switches: Switches) -> str:
+def _fault_rule(switches: SandboxSwitches) -> str:
     return "" if switches.fault is None else "switch fault"

@@ -16,12 +16,12 @@ from ipaddress import ip_address
 import h11
 from msgspec import Struct
 
-from relay.sandbox.config import SandboxConfig
 from relay.sandbox.dialect import API_PREFIX
-from relay.sandbox.events import Feed
 from relay.sandbox.faults import plan
-from relay.sandbox.pages import EVENTS_PATH, GUARDS, PageRequest, Pages
+from relay.sandbox.live_feed import Feed
+from relay.sandbox.pages import EVENTS_PATH, GUARDS, InboxPages, PageRequest
 from relay.sandbox.responder import Responder
+from relay.sandbox.switches import SandboxConfig
 from relay.sandbox.wire import Drip, Ending, Pause, SandboxReply, Send, Step, Wire
 
 __all__ = ["RunningSandbox", "SandboxConfig", "run_sandbox", "start_sandbox"]
@@ -45,7 +45,7 @@ class _Received(Struct, frozen=True):
 class _Connection:
     """One caller's connection: requests one after the other."""
 
-    def __init__(self, reader: StreamReader, writer: StreamWriter, responder: Responder, pages: Pages) -> None:
+    def __init__(self, reader: StreamReader, writer: StreamWriter, responder: Responder, pages: InboxPages) -> None:
         self._reader = reader
         self._writer = writer
         self._responder = responder
@@ -89,7 +89,7 @@ class _Connection:
         """Answer one request; whether another may follow."""
         if request.path.startswith(API_PREFIX):
             reply = self._responder.answer(request.path, request.query, method=request.method)
-            # A page in answer to HEAD has a body nobody expects: nothing may follow it.
+            # A page that answers HEAD has a body that nobody expects: nothing may follow it.
             stays = request.keep_alive and request.method == "GET"
             return await self._play(plan(reply, keep_alive=stays))
         if request.path == EVENTS_PATH and request.method == "GET" and self._pages.allows(request.headers["host"]):
@@ -147,11 +147,11 @@ def _read(request: h11.Request, body: bytes) -> _Received:
 
 
 class RunningSandbox:
-    """A stand-in that listens. ``responder`` has its ledger, its switches, its units."""
+    """A stand-in that listens. ``responder`` has its ledger, switches and units."""
 
     def __init__(self, config: SandboxConfig, responder: Responder) -> None:
         self.responder = responder
-        self._pages = Pages(responder, loopback_only=_is_loopback(config.host))
+        self._pages = InboxPages(responder, loopback_only=_is_loopback(config.host))
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.host = config.host
@@ -159,25 +159,25 @@ class RunningSandbox:
 
     @property
     def base_url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """Its base URL, without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     async def open(self) -> None:
-        """Begin to listen.
+        """Start listening.
 
         Raises:
-            OSError: the address cannot be taken.
+            OSError: the address is in use or not ours.
         """
         self._server = await asyncio.start_server(self._accept, self.host, self.port, backlog=_BACKLOG)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop listening and drop what is open, hanging answers too. May be called twice."""
+        """Stop listening and drop all connections, hanging answers included. May be called twice."""
         if self._server is not None:
             server, self._server = self._server, None
-            # asyncio loses a connection that it accepted in the very turn in which its server closes (3.11), and it
-            # stays open: so no more are accepted first, and the last ones get their turn.
+            # asyncio (3.11) forgets a connection that it accepts in the same loop iteration in which the server
+            # closes, and leaves it open. So first stop accepting, then let the last connections be handled.
             with contextlib.suppress(NotImplementedError):  # Windows
                 for listener in server.sockets:
                     asyncio.get_running_loop().remove_reader(listener.fileno())
@@ -221,7 +221,7 @@ async def start_sandbox(config: SandboxConfig) -> RunningSandbox:
     """Start a stand-in on the running loop.
 
     Raises:
-        OSError: the address cannot be taken.
+        OSError: the address is in use or not ours.
     """
     sandbox = RunningSandbox(config, Responder(config, _now_ms))
     await sandbox.open()
@@ -235,7 +235,7 @@ def run_sandbox(config: SandboxConfig, on_started: Callable[[str], None]) -> Non
         on_started: called with its base URL as soon as it listens.
 
     Raises:
-        OSError: the address cannot be taken.
+        OSError: the address is in use or not ours.
     """
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run(config, on_started))

@@ -13,10 +13,10 @@ from msgspec import Struct
 from relay.sandbox.switches import Fault
 
 READ_LIMIT = 1 << 16
-"""Bytes of an answer that a caller without a network reads at most."""
+"""How many bytes of an answer a caller without a network reads at most."""
 
 _ENOUGH = 1 << 17
-"""Bytes of a repeated step after which such a caller has seen enough."""
+"""After how many bytes of a repeated step such a caller stops reading."""
 
 ERROR_PAGE = b"""<!DOCTYPE html>
 <html lang="en"><head><title>Server Error</title></head><body><div class="code">%d</div><p>%s</p></body></html>
@@ -24,7 +24,7 @@ ERROR_PAGE = b"""<!DOCTYPE html>
 
 
 class SandboxReply(Struct, frozen=True, kw_only=True):
-    """One answer before it goes out, and what is to go wrong with it."""
+    """One answer before it is sent, and the fault that is to happen to it."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "text/html; charset=UTF-8"),)
@@ -33,21 +33,21 @@ class SandboxReply(Struct, frozen=True, kw_only=True):
 
 
 class Send(Struct, frozen=True):
-    """Bytes, ``times`` over."""
+    """Send bytes, ``times`` times."""
 
     data: bytes
     times: int = 1
 
 
 class Drip(Struct, frozen=True):
-    """Bytes, one every so many seconds."""
+    """Send bytes one by one, with a pause after each."""
 
     data: bytes
     seconds: float
 
 
 class Pause(Struct, frozen=True):
-    """Nothing, for so many seconds."""
+    """Send nothing for a while."""
 
     seconds: float
 
@@ -56,17 +56,17 @@ Step = Send | Drip | Pause
 
 
 class Ending(Enum):
-    """What becomes of the connection when the steps are done."""
+    """What happens to the connection after the last step."""
 
     KEEP = auto()
     CLOSE = auto()
     RESET = auto()
     HANG = auto()
-    """Open and silent, until the caller goes."""
+    """Open and silent, until the caller leaves."""
 
 
 class Wire(Struct, frozen=True):
-    """The steps of one answer, and the end."""
+    """The steps of one answer, and how the connection ends."""
 
     steps: tuple[Step, ...]
     ending: Ending
@@ -85,7 +85,7 @@ def _phrase(status: int) -> str:
 
 
 def make_head(reply: SandboxReply, keep_alive: bool, length: int | None) -> bytes:
-    """Write status line and headers; the length of the body only where there is one to announce."""
+    """Write status line and headers, with Content-Length only if there is a length to announce."""
     lines = [f"HTTP/1.1 {reply.status} {_phrase(reply.status)}"]
     lines += [f"{name}: {value}" for name, value in reply.headers]
     if length is not None:
@@ -100,13 +100,13 @@ def choose_ending(keep_alive: bool) -> Ending:
 
 
 def send_whole(reply: SandboxReply, keep_alive: bool, *before: Step) -> Wire:
-    """Send an answer as it should be, after other steps."""
+    """Send an answer correctly, after other steps."""
     data = make_head(reply, keep_alive, len(reply.body)) + reply.body
     return Wire((*before, Send(data)), choose_ending(keep_alive))
 
 
 def read_all(wire: Wire) -> tuple[int, bytes] | None:
-    """Read an answer as a patient caller without a network would.
+    """Read an answer as a patient caller would, without a network.
 
     Returns:
         Status and body (64 KiB of it at most), or ``None`` where no whole answer comes.

@@ -7,212 +7,205 @@ key gets what was stored, even when the relay would refuse a new request now.
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
-from datetime import tzinfo
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from itertools import product
 
 import msgspec
-from msgspec import Struct
+from msgspec.structs import replace
 
-from relay.domain.codes import MessageType, ProblemCode
+from relay.domain.codes import Code, ProblemCode
 from relay.domain.errors import IdempotencyConflict, LimitReached, Refusal
-from relay.domain.notification import Mode, Notification, Stored
-from relay.domain.routing import day_of, seconds_to_midnight
-from relay.sending.events import Events
-from relay.sending.gate import RETRY_SOON_SECONDS, journal_unavailable
-from relay.sending.persistence import until_written
+from relay.domain.key_time import MOST_AHEAD_MS
+from relay.domain.notification import Mode, Notification, Stored, set_send_at
+from relay.domain.routing import day_of, month_span, seconds_to_midnight
+from relay.domain.text import MOST_SEGMENTS
+from relay.domain.usage import MICRO, find_dearest, format_units
+from relay.sending.delivery import Runtime
 from relay.sending.ports import (
-    AllCapped,
+    RETRY_SOON_SECONDS,
+    Budget,
+    BudgetExhausted,
     Cap,
     Claim,
-    Claimed,
     ClaimResult,
-    Clock,
+    Deduplication,
     Duplicate,
     Ids,
-    Journal,
     JournalUnavailable,
     KeyTaken,
+    Lease,
+    Queued,
     Quota,
     QuotaExhausted,
-    Taken,
 )
 from relay.sending.prepare import Prepared
+from relay.sending.record import until_written
+from relay.sending.recover import end_unsent
 from relay.sending.requests import Answer, Caller
-from relay.sending.tasks import Turns
 
 AMBIGUITY_SECONDS = 10.0
-"""How long a caller waits for a journal that broke in the middle of its commit."""
+"""How long a caller who waits for the outcome waits for a journal that broke in the middle of its commit."""
 
 _AMBIGUITY_POLL_SECONDS = 0.25
+_PATIENT_POLL_SECONDS = 2.0
+"""How often it is asked after that on behalf of who does not wait for the outcome."""
+
 _DAY_SECONDS = 86_400
 
 
-class SendLimit(Struct, frozen=True):
-    """How many messages of one type a number may get in a window."""
-
-    sends: int
-    window_seconds: int
-
-
-class AcceptPolicy(Struct, frozen=True, kw_only=True):
-    """What acceptance depends on. ``day_zone`` is where a client's day of recipients begins and ends."""
-
-    hash_key: bytes
-    key_window_ms: int
-    queue_lifetime_ms: int
-    send_limits: Mapping[MessageType, SendLimit]
-    day_zone: tzinfo
-
-
-class Accepted(Struct, frozen=True):
-    """A claim of this process, to be dialled under ``fence``."""
-
-    stored: Stored
-    fence: int
-    may_dial: bool = False
-    """Whether the one call is ``dialling`` by the claim itself; its slot is taken."""
-
-
 class Acceptance:
-    """Builds claims and reads what the journal makes of them.
+    """Builds claims and reads what the journal makes of them."""
 
-    Args:
-        disown: told claims that nobody was promised, to be ended when the journal is back.
-        insist: told claims that were promised, to be made until they are known to be there.
-    """
-
-    def __init__(
-        self,
-        journal: Journal,
-        clock: Clock,
-        ids: Ids,
-        policy: AcceptPolicy,
-        events: Events,
-        disown: Callable[[Claim], None],
-        insist: Callable[[Sequence[Claim]], None],
-    ) -> None:
-        self._journal = journal
-        self._clock = clock
+    def __init__(self, runtime: Runtime, ids: Ids) -> None:
+        self._runtime = runtime
+        self._journal = runtime.journal
+        self._clock = runtime.clock
+        self._events = runtime.events
+        self._policy = runtime.policy
         self._ids = ids
-        self._events = events
-        self._disown = disown
-        self._insist = insist
-        self.policy = policy
 
     async def claim(
         self, requests: Sequence[Prepared], caller: Caller, mode: Mode, *, dials: bool = False
-    ) -> list[Accepted | Answer | Refusal]:
+    ) -> list[Lease | Answer | Refusal]:
         """Claim well-formed requests, each by itself, in one transaction.
 
         Args:
             dials: whether the one call of each is dialled next, so that the claim may give the right to it.
 
         Returns:
-            In order: what this process now owns (or queued), an earlier notification that answers the request, or why
-            not.
+            In order: a lease where this process sends it now; an answer where it waits in the queue or an earlier
+            notification answers the request; or why not.
         """
         now = self._clock.now_ms()
-        claims, turns = [], Turns()
-        for prepared in requests:
-            claims.append(self._build(prepared, caller, mode, now, dials=dials))
-            if len(requests) > 1:
-                await turns.after(len(prepared.entries))
+        claims = [self._build(prepared, caller, mode, now, dials=dials) for prepared in requests]
         try:
             results = await self._journal.claim(claims)
         except JournalUnavailable as failure:
             if failure.ambiguous:
                 return await self._resolve_ambiguous(claims, failure)
-            return [journal_unavailable(failure) for _ in claims]
-        return [self._read(claim, result) for claim, result in zip(claims, results, strict=True)]
+            return [failure for _ in claims]
+        return [
+            self._read(prepared, caller, claim, result)
+            for prepared, claim, result in zip(requests, claims, results, strict=True)
+        ]
 
     async def _resolve_ambiguous(
         self, claims: Sequence[Claim], failure: JournalUnavailable
-    ) -> list[Accepted | Answer | Refusal]:
+    ) -> list[Lease | Answer | Refusal]:
         """Nobody knows whether the commit went through: ask until the journal answers, and never guess.
 
-        Where it does not answer in time the caller is told 503, and what turns out to have been claimed is ended as
-        not sent as soon as the journal is back.
+        Where it does not answer in time a caller who waits is told 503, and what turns out to have been claimed is
+        ended as not sent as soon as the journal is back. What was to be sent later is neither promised nor denied
+        before that: a promise would die with this process, and after a no another replica's queue may send it.
         """
         give_up_at = self._clock.monotonic() + AMBIGUITY_SECONDS
-        while self._clock.monotonic() < give_up_at:
-            await asyncio.sleep(_AMBIGUITY_POLL_SECONDS)
+        while (is_soon := self._clock.monotonic() < give_up_at) or claims[0].due_at is not None:
+            await asyncio.sleep(_AMBIGUITY_POLL_SECONDS if is_soon else _PATIENT_POLL_SECONDS)
             try:
                 return await self._look_again(claims, failure)
             except JournalUnavailable:
                 continue
-        return [self._give_up(claim, failure) for claim in claims]
+        for claim in claims:
+            self._runtime.tasks.spawn(self._end_unpromised(claim), "end-unpromised")
+        return [failure for _ in claims]
 
-    def _give_up(self, claim: Claim, failure: JournalUnavailable) -> Answer | Refusal:
-        """Nobody will know in time. A caller who waits is told no, and what was claimed is ended unsent. The queue of
-        another replica may send what was claimed for later: that is accepted, and claimed until it is known to be."""
-        if claim.due_at is None:
-            self._disown(claim)
-            return journal_unavailable(failure)
-        self._insist([claim])
-        return Answer(stored=Stored(notification=claim.notification, calls=()))
-
-    async def _look_again(
-        self, claims: Sequence[Claim], failure: JournalUnavailable
-    ) -> list[Accepted | Answer | Refusal]:
+    async def _look_again(self, claims: Sequence[Claim], failure: JournalUnavailable) -> list[Lease | Answer | Refusal]:
         ids = [claim.notification.id for claim in claims]
         undialled = [claim.notification.id for claim in claims if claim.dials]
         taken = {item.stored.notification.id: item for item in await self._journal.take_back(ids, undialled)}
-        results: list[Accepted | Answer | Refusal] = []
+        results: list[Lease | Answer | Refusal] = []
         for claim in claims:
             item = taken.get(claim.notification.id)
             if item is not None:
-                if claim.due_at is not None:
-                    await self._put_back(item, claim.due_at)
-                results.append(Accepted(item.stored, item.fence))
+                if claim.due_at is None:
+                    results.append(item)
+                else:
+                    await self._put_back(item, claim.due_at, claim.waiting or Code.QUEUED)
+                    results.append(Answer(stored=replace(item.stored, owned=False)))
                 continue
             stored = await self._journal.find(claim.notification.id)
-            results.append(journal_unavailable(failure) if stored is None else Answer(stored=stored))
+            results.append(failure if stored is None else Answer(stored=stored))
         return results
 
-    async def _put_back(self, item: Taken, due_at: int) -> None:
+    async def _put_back(self, item: Lease, due_at: int, waiting: Code) -> None:
         """What was claimed for later belongs to the queue, not to who looked for it."""
         notification_id = item.stored.notification.id
-        await until_written(lambda: self._journal.requeue(notification_id, item.fence, due_at), "requeue", self._events)
+        await until_written(
+            lambda: self._journal.requeue(notification_id, item.fence, due_at, waiting), "requeue", self._events
+        )
+
+    async def _end_unpromised(self, claim: Claim) -> None:
+        """End a claim that nobody was promised, if it is there, as soon as the journal is back."""
+        ids = [claim.notification.id]
+
+        async def end() -> None:
+            leases = await self._journal.take_back(ids, ids if claim.dials else ())
+            await end_unsent(leases, self._journal, self._clock, self._events)
+
+        await until_written(end, "end-unpromised", self._events)
 
     async def find_answer(self, prepared: Prepared, caller: Caller) -> Answer | Refusal | None:
         """Look up whether the request's key was claimed before, for a request that would be refused now."""
         key = prepared.submission.idempotency_key
         if key is None:
             return None
-        try:
-            stored = await self._journal.find_by_key(caller.client.name, key, self._clock.now_ms())
-        except JournalUnavailable as failure:
-            return journal_unavailable(failure)
-        return None if stored is None else self._replay(stored, self._fingerprint(prepared))
+        stored = await self._journal.find_by_key(caller.client.name, key, self._clock.now_ms())
+        return None if stored is None else self._replay(stored, prepared, caller)
 
     def hash_message(self, message: str) -> bytes:
         """The keyed hash that stays when the text is erased."""
-        return hmac.digest(self.policy.hash_key, b"message\0" + message.encode(), hashlib.sha256)
+        return hmac.digest(self._policy.hash_key, b"message\0" + message.encode(), hashlib.sha256)
 
     def _build(self, prepared: Prepared, caller: Caller, mode: Mode, now: int, *, dials: bool) -> Claim:
         notification = self._notification(prepared, caller, mode, now)
-        due_at = None
+        due_at, waiting = None, None
         if mode is Mode.ASYNCHRONOUS:
-            due_at = prepared.held_until if prepared.held_until is not None else now
+            due_at, waiting = _find_due(prepared, now)
         return Claim(
             notification=notification,
             calls=prepared.calls,
             due_at=due_at,
+            waiting=waiting,
             dials=dials,
-            key_window_ms=self.policy.key_window_ms,
+            key_window_ms=self._policy.key_window_of(caller.client),
             quota=self._quota(prepared, caller, now),
+            budget=self._budget(prepared, caller, notification),
             cap=self._cap(notification),
-            deduplication=prepared.submission.deduplication,
+            deduplication=prepared.submission.deduplication or self._repetition(prepared, caller),
         )
+
+    def _repetition(self, prepared: Prepared, caller: Caller) -> Deduplication | None:
+        """What makes a request without a key the repetition of another one of this client, where that is asked for."""
+        submission, window = prepared.submission, prepared.submission.repeat_window_seconds
+        if window is None:
+            window = caller.client.repeat_window_seconds
+        if not window or submission.idempotency_key is not None or submission.resend_of is not None:
+            return None
+        numbers = sorted(set(prepared.numbers().values()))
+        facts = (caller.client.name, prepared.sender, numbers, prepared.message, submission.message_type)
+        key = hmac.digest(self._policy.hash_key, b"repeat\0" + msgspec.json.encode(facts), hashlib.sha256)
+        return Deduplication(key, window * 1000, counts_sent=True, anew=submission.allow_repeat)
+
+    def judge_key(self, prepared: Prepared) -> Refusal | None:
+        """Say why a key that nobody knows may not be used, for a client whose keys carry their time."""
+        made_at, now = prepared.submission.key_made_at, self._clock.now_ms()
+        if made_at is None:
+            return None
+        if made_at > now + MOST_AHEAD_MS:
+            detail = "The Idempotency-Key's own time is more than 5 minutes ahead; set the clock right."
+            return Refusal(ProblemCode.INVALID_IDEMPOTENCY_KEY, detail)
+        if made_at < now - self._policy.key_window_ms:
+            detail = "The Idempotency-Key is older than keys are kept, so nobody knows whether it was used before."
+            return Refusal(ProblemCode.IDEMPOTENCY_KEY_EXPIRED, detail)
+        return None
 
     def _notification(self, prepared: Prepared, caller: Caller, mode: Mode, now: int) -> Notification:
         submission, route = prepared.submission, prepared.route
         if route is None:
             raise ValueError("a request without a route is refused before the claim")
-        expires_at = submission.expires_at
-        if expires_at is None and mode is Mode.ASYNCHRONOUS:
-            expires_at = now + self.policy.queue_lifetime_ms
-        return Notification(
+        lives = submission.expires_at is None and mode is Mode.ASYNCHRONOUS
+        accepted = Notification(
             id=self._ids.new_id(),
             client=caller.client.name,
             source=caller.source,
@@ -226,80 +219,124 @@ class Acceptance:
             entries=prepared.entries,
             created_at=now,
             reference=submission.reference,
+            billing_code=submission.billing_code,
             idempotency_key=submission.idempotency_key,
             fingerprint=self._fingerprint(prepared) if submission.idempotency_key is not None else None,
             warnings=prepared.warnings,
-            expires_at=expires_at,
-            held_until=prepared.held_until,
+            expires_at=submission.expires_at,
+            lifetime_ms=self._policy.queue_lifetime_ms if lives else None,
+            held_until=None if prepared.closed is None else prepared.closed.until,
+            held_by=None if prepared.closed is None else prepared.closed.code,
+            windows=prepared.windows,
             callback_url=submission.callback_url,
             sandbox=caller.client.sandbox,
             traceparent=caller.traceparent,
             resend_of=submission.resend_of,
         )
+        return accepted if mode is Mode.SYNCHRONOUS else set_send_at(accepted, submission.send_at, now)
 
     def _fingerprint(self, prepared: Prepared) -> bytes:
-        submission = prepared.submission
+        """The keyed hash of the request after defaults are filled in: one that is spelt out is the same request."""
+        segments = prepared.submission.max_segments
+        code = prepared.submission.billing_code
+        return self._hash_request(prepared, prepared.sender, None if segments == MOST_SEGMENTS else segments, code)
+
+    def _earlier_fingerprints(self, prepared: Prepared, caller: Caller) -> Iterator[bytes]:
+        """What the first edition, which filled nothing in, may have kept of this request, spelt out or not.
+
+        Also what was kept before the client had a default billing code.
+        """
+        default = (caller.client.default_sender or "").strip()
+        names = {prepared.sender, None if prepared.sender == default else prepared.sender}
+        segments, code = prepared.submission.max_segments, prepared.submission.billing_code
+        codes = {code, None if code == caller.client.default_billing_code else code}
+        limits = {segments, None, MOST_SEGMENTS} if segments in (None, MOST_SEGMENTS) else {segments}
+        for sender, limit, code in product(names, limits, codes):
+            yield self._hash_request(prepared, sender, limit, code)
+
+    def _hash_request(
+        self, prepared: Prepared, sender: str | None, max_segments: int | None, code: str | None
+    ) -> bytes:
+        submission, filled = prepared.submission, prepared.template
         facts = (
-            submission.sender.strip() if submission.sender is not None else None,
+            sender,
             [entry.number or entry.input for entry in prepared.entries],
-            prepared.message,
+            prepared.message
+            if filled is None
+            else [filled.template.name, filled.language, sorted(filled.values.items())],
             submission.message_type,
             submission.route,
             submission.reference,
             submission.on_non_gsm,
-            submission.max_segments,
+            max_segments,
             submission.strict,
             submission.expires_at,
             submission.callback_url,
+            *(() if code is None else (code,)),
+            *(() if submission.send_at is None else ({"send_at": submission.send_at},)),
+            *(() if submission.delivery_window is None else ({"delivery_window": submission.delivery_window},)),
         )
-        return hmac.digest(self.policy.hash_key, b"request\0" + msgspec.json.encode(facts), hashlib.sha256)
+        return hmac.digest(self._policy.hash_key, b"request\0" + msgspec.json.encode(facts), hashlib.sha256)
 
     def _quota(self, prepared: Prepared, caller: Caller, now: int) -> Quota | None:
         limit = caller.client.recipients_per_day
         if limit is None:
             return None
-        return Quota(day=day_of(now, self.policy.day_zone), recipients=prepared.dialable, limit=limit)
+        return Quota(day=day_of(now, self._policy.day_zone), recipients=prepared.dialable, limit=limit)
+
+    def _budget(self, prepared: Prepared, caller: Caller, notification: Notification) -> Budget | None:
+        """What it may cost, at the dearest account that may take it, in the month in which it is to be sent."""
+        limit = caller.client.units_per_month
+        if limit is None or caller.client.sandbox:
+            return None
+        dearest = find_dearest(self._policy.prices, caller.client.accounts, notification.route.used)
+        return Budget(
+            month=day_of(_sent_from(notification), self._policy.day_zone)[:7],
+            each=int(notification.text.segments * dearest * MICRO),
+            recipients=prepared.dialable,
+            limit=int(limit * MICRO),
+        )
 
     def _cap(self, notification: Notification) -> Cap | None:
-        limit = self.policy.send_limits.get(notification.message_type)
+        limit = self._policy.send_limits.get(notification.message_type)
         if limit is None:
             return None
         prefix = b"number\0" + notification.message_type.value.encode() + b"\0"
         hashes = {
             index: hmac.digest(
-                self.policy.hash_key, prefix + (notification.entries[index].number or "").encode(), "sha256"
+                self._policy.hash_key, prefix + (notification.entries[index].number or "").encode(), "sha256"
             )
             for index in notification.dialable()
         }
         return Cap(notification.message_type, limit.sends, limit.window_seconds * 1000, hashes)
 
-    def _read(self, claim: Claim, result: ClaimResult) -> Accepted | Answer | Refusal:
+    def _read(self, prepared: Prepared, caller: Caller, claim: Claim, result: ClaimResult) -> Lease | Answer | Refusal:
         match result:
-            case Claimed(stored, fence, may_dial):
-                return Accepted(stored, fence, may_dial)
+            case Lease():
+                return result
+            case Queued(stored):
+                return Answer(stored=stored)
             case KeyTaken(stored):
-                return self._replay(stored, claim.notification.fingerprint)
+                return self._replay(stored, prepared, caller)
             case Duplicate(stored):
+                if claim.deduplication is not None and claim.deduplication.counts_sent and _still_runs(stored):
+                    return _in_progress("The first request of this content is still running. Ask again later.")
                 return Answer(stored=stored, replayed=True, duplicate=True)
             case QuotaExhausted(used):
                 return self._quota_exceeded(claim, used)
-            case AllCapped(free_at):
-                return self._capped(claim, free_at)
+            case BudgetExhausted(used):
+                return self._budget_exceeded(claim, used)
+        return self._capped(claim, result.free_at)
 
-    def _replay(self, stored: Stored, fingerprint: bytes | None) -> Answer | Refusal:
+    def _replay(self, stored: Stored, prepared: Prepared, caller: Caller) -> Answer | Refusal:
         original = stored.notification
-        if (
-            fingerprint is None
-            or original.fingerprint is None
-            or not hmac.compare_digest(original.fingerprint, fingerprint)
-        ):
+        kept = original.fingerprint or b""
+        fingerprints = (self._fingerprint(prepared), *self._earlier_fingerprints(prepared, caller))
+        if not any(hmac.compare_digest(kept, fingerprint) for fingerprint in fingerprints):
             detail = "This Idempotency-Key was used for another request. Use a new key for a new message."
             return IdempotencyConflict(ProblemCode.IDEMPOTENCY_MISMATCH, detail)
-        if original.mode is Mode.SYNCHRONOUS and stored.completed_at is None:
-            detail = "The first request with this Idempotency-Key is still running. Ask again as Retry-After says."
-            return IdempotencyConflict(
-                ProblemCode.IDEMPOTENCY_IN_PROGRESS, detail, retry_after_seconds=RETRY_SOON_SECONDS
-            )
+        if _still_runs(stored):
+            return _in_progress("The first request with this Idempotency-Key is still running. Ask again later.")
         return Answer(stored=stored, replayed=True)
 
     def _quota_exceeded(self, claim: Claim, used: int) -> Refusal:
@@ -308,12 +345,28 @@ class Acceptance:
         left = max(limit - used, 0)
         return LimitReached(
             ProblemCode.QUOTA_EXCEEDED,
-            f"The client may send to {limit} recipients a day, and {left} are left today. Nothing of this was sent.",
+            f"The client's recipients a day are limited to {limit}; left today: {left}. Nothing of this was sent.",
             policy="recipients-per-day",
             limit=limit,
             window_seconds=_DAY_SECONDS,
             remaining=left,
-            retry_after_seconds=seconds_to_midnight(self._clock.now_ms(), self.policy.day_zone),
+            retry_after_seconds=seconds_to_midnight(self._clock.now_ms(), self._policy.day_zone),
+        )
+
+    def _budget_exceeded(self, claim: Claim, used: int) -> Refusal:
+        budget = claim.budget
+        limit, each, recipients = (0, 0, 0) if budget is None else (budget.limit, budget.each, budget.recipients)
+        left = max(limit - used, 0)
+        first, until = month_span(_sent_from(claim.notification), self._policy.day_zone)
+        return LimitReached(
+            ProblemCode.BUDGET_EXCEEDED,
+            f"The client's units of the month are limited to {_units(limit)}; left: {_units(left)}; this needs up to"
+            f" {_units(each * recipients)} (estimates). Nothing of this was sent.",
+            policy="units-per-month",
+            limit=limit // MICRO,
+            window_seconds=(until - first) // 1000,
+            remaining=left // MICRO,
+            retry_after_seconds=(until - self._clock.now_ms()) / 1000,
         )
 
     def _capped(self, claim: Claim, free_at: int) -> Refusal:
@@ -321,9 +374,34 @@ class Acceptance:
         limit, window = (cap.limit, cap.window_ms // 1000) if cap is not None else (0, 0)
         return LimitReached(
             ProblemCode.RECIPIENT_CAPPED,
-            f"Each of these numbers had {limit} messages of this type within {window} seconds already.",
+            f"Each of these numbers had all it may have of this type already: {limit} within {window} s.",
             policy="sends-to-one-number",
             limit=limit,
             window_seconds=window,
             retry_after_seconds=max((free_at - self._clock.now_ms()) / 1000, RETRY_SOON_SECONDS),
         )
+
+
+def _still_runs(stored: Stored) -> bool:
+    return stored.notification.mode is Mode.SYNCHRONOUS and stored.completed_at is None
+
+
+def _sent_from(notification: Notification) -> int:
+    """The later of acceptance and ``send_at``."""
+    return max(notification.created_at, notification.send_at or 0)
+
+
+def _units(micro_units: int) -> str:
+    return format_units(Decimal(micro_units) / MICRO)
+
+
+def _in_progress(detail: str) -> IdempotencyConflict:
+    return IdempotencyConflict(ProblemCode.IDEMPOTENCY_IN_PROGRESS, detail, retry_after_seconds=RETRY_SOON_SECONDS)
+
+
+def _find_due(prepared: Prepared, now: int) -> tuple[int, Code]:
+    """When the queue may take it, and what it waits for until then. Hours at ``send_at`` are judged when it comes."""
+    send_at = prepared.submission.send_at
+    if send_at is not None and send_at > now:
+        return send_at, Code.SCHEDULED
+    return (now, Code.QUEUED) if prepared.closed is None else (prepared.closed.until, prepared.closed.code)

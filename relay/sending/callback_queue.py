@@ -10,6 +10,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from relay.domain.callback_rules import CallbackOutcome
 from relay.domain.notification import Stored
 
 
@@ -57,8 +58,8 @@ class CallbackQueue(Protocol):
         """
         ...
 
-    async def finish_callback(self, callback_id: str) -> None:
-        """Forget a callback: it was delivered, or nobody will try again."""
+    async def finish_callback(self, callback_id: str, notification_id: str, outcome: CallbackOutcome, now: int) -> None:
+        """Forget a callback: it was delivered, or nobody will try again. The notification keeps how it ended."""
         ...
 
     async def put_off_callback(self, callback_id: str, due_at: int) -> None:

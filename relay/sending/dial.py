@@ -1,197 +1,232 @@
-"""The third stage, for one call: take a slot, move to ``dialling``, make the GET once, say what it brought.
+"""The third stage, for one call: a permit of the bulkhead, the right to dial, the GET, once.
 
 The order is the promise: nothing is dialled that the journal did not authorise, and what was dialled ends with a
 record, even if the journal is away for a while or the caller's deadline passes first.
 
 **Decisions**
 
-- 2026-11-25: where a slot is free as a waiting caller's one call is claimed, the claim gives the right to dial: two
+- 2026-11-25: where a permit is free as a waiting caller's one call is claimed, the claim gives the right to dial: two
   commits a notification in place of three. The price: a process that dies between claim and dial leaves ``unknown``
   instead of ``not_sent``, as it already did between that right and the dial. Rejected: a claim that dials without a
-  slot, which would turn every wait for one into an ``unknown``.
+  permit, which would turn every wait for one into an ``unknown``.
 """
 
 import asyncio
-from collections.abc import Callable
-from enum import StrEnum
+from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec.structs import replace
 
-from relay.domain.codes import Code, MessageType
-from relay.domain.notification import Call, Mode, Notification, Outcome
-from relay.sending.breaker import Breaker, BreakerState
-from relay.sending.ports import Clock, SendOutcome, SendRequest, SendResult, Upstream
-from relay.sending.slots import Priority, Slots, priority_of
-
-
-class Line(Struct, frozen=True):
-    """An upstream with what stands before it: smsclone's, or the stand-in's for sandbox clients."""
-
-    upstream: Upstream
-    breaker: Breaker
-    slots: Slots
-
-
-class DialPolicy(Struct, frozen=True, kw_only=True):
-    """How calls are made."""
-
-    call_timeout_seconds: float
-    calls_at_a_time: int
-    second_attempt: frozenset[MessageType]
-    quiet_until: Callable[[MessageType, int], int | None]
-    """Message type and wall-clock milliseconds → when its quiet hours end, ``None`` where it may be sent now."""
+from relay.domain.codes import Code
+from relay.domain.notification import Call, CallState, Mode, Outcome
+from relay.domain.suppression import Addressed
+from relay.sending.accounts import Choice, Hold, choose, choose_for, find_overdue, split, was_made_for
+from relay.sending.channels import Channel, Permit
+from relay.sending.delivery import Delivery, Runtime
+from relay.sending.events import JournalFailed
+from relay.sending.follow_up import FIRST_BACKOFF_MS, Step, as_planned
+from relay.sending.ports import (
+    JournalUnavailable,
+    LeftOut,
+    SendOutcome,
+    SendRequest,
+    SendResult,
+)
+from relay.sending.prepare import Prepared
+from relay.sending.record import record, record_late_answer, record_unsent
+from relay.sending.shares import Asker
 
 
-class Hold(Struct, frozen=True):
-    """An asynchronous notification goes back to the queue until then; nothing of it is lost."""
+def take_permit_early(
+    client: str, prepared: Prepared, channels: Sequence[Channel], runtime: Runtime, *, deadline: float
+) -> Permit | None:
+    """Take a permit for a synchronous notification of one call that is not claimed yet, if one of the account that is
+    to take it is free and it may go out now.
 
-    until_ms: int
+    The reserve is left to what is claimed already: where the journal is slow, these permits wait for it with nothing
+    out.
+    """
+    submission = prepared.submission
+    asker = Asker(client, submission.message_type)
+    choice = choose(channels, prepared.sender, asker, runtime.switches, runtime.clock.monotonic(), tried={})
+    if not isinstance(choice, Choice) or not choice.channel.bulkhead.try_acquire(asker, leave_reserve=True):
+        return None
+    channel = choice.channel
+    [call] = prepared.calls
+    numbers = [prepared.entries[index].number or "" for index in call.recipients]
+    fits = channel is channels[0] or len(split(channel, prepared.sender, prepared.message, call.route, numbers)) == 1
+    overdue = find_overdue(submission.expires_at, runtime.clock, deadline)
+    closed = runtime.policy.find_closed(submission.message_type, prepared.windows, runtime.clock.now_ms())
+    if fits and overdue is None and closed is None:
+        return Permit(channel, asker, choice.reason)
+    channel.bulkhead.release(asker)
+    return None
 
 
-class Turn(StrEnum):
-    """A slot was taken; the call may be dialled."""
-
-    GRANTED = "granted"
-
-
-HOLD_MS = 1_000
-"""How soon the queue looks again at what was held because nothing may be sent now."""
-
-
-async def await_turn(
-    notification: Notification,
-    line: Line,
-    clock: Clock,
-    policy: DialPolicy,
-    *,
-    deadline: float | None,
-    stopping: Callable[[], bool],
-) -> Turn | Hold | Code:
-    """Wait for a slot, then judge once more whether this call may go out.
+async def authorise(delivery: Delivery, call: Call) -> Permit | None:
+    """Get the right to dial a call: a permit of the channel first, then the journal's word.
 
     Returns:
-        ``GRANTED`` with a slot taken (the caller of this releases it), or, with none taken, until when to hold the
-        notification or why it is not sent.
+        The permit to dial it with, or ``None``. Then what follows is done: the call has its record, or it waits for the
+        queue.
     """
-    overdue = find_overdue(notification.expires_at, clock, deadline)
-    if overdue is not None:
-        return overdue
-    left = None if deadline is None else max(deadline - clock.monotonic(), 0.0)
-    if not await line.slots.acquire(priority_of(notification.message_type, notification.mode), left):
-        return Code.DEADLINE
-    verdict = _judge(
-        notification.message_type,
-        notification.mode,
-        notification.expires_at,
-        line,
-        clock,
-        policy,
-        deadline=deadline,
-        stopping=stopping(),
-    )
-    if verdict is not Turn.GRANTED:
-        line.slots.release()
-    return verdict
+    if delivery.permit is not None:
+        permit, delivery.permit = delivery.permit, None  # what follows from the answer asks for itself
+        return permit if await _is_in_time(delivery, call, permit) else None
+    verdict = await await_permit(delivery, call)
+    if isinstance(verdict, Permit):
+        if await _was_split(delivery, call, verdict):
+            return None
+        in_time = await _start_dialling(delivery, call, verdict) and await _is_in_time(delivery, call, verdict)
+        return verdict if in_time else None
+    if isinstance(verdict, Hold):
+        delivery.put_back(call, verdict.until_ms, verdict.waiting)
+    else:
+        await record_unsent(delivery, call, verdict, undialled=True)
+    return None
 
 
-def take_turn_now(
-    message_type: MessageType, expires_at: int | None, line: Line, clock: Clock, policy: DialPolicy, *, deadline: float
-) -> bool:
-    """Take a slot for a synchronous notification that is not claimed yet, if one is free and it may go out now.
-
-    The reserve is left to what is claimed already: where the journal is slow, these slots wait for it with nothing out.
+async def await_permit(delivery: Delivery, call: Call) -> Permit | Hold | Code:
+    """Choose the account, wait for a permit of it, then look once more whether the call may go out there.
 
     Returns:
-        Whether a slot was taken; the taker must release it.
+        The permit, or until when to hold the notification, or why the call is not made.
     """
-    if not line.slots.try_acquire(Priority.QUEUED):
+    runtime, asker = delivery.runtime, delivery.asker
+    while True:
+        choice = choose_for(delivery, call)
+        if not isinstance(choice, Choice):
+            return choice
+        channel = choice.channel
+        left = None if delivery.deadline is None else max(delivery.deadline - runtime.clock.monotonic(), 0.0)
+        if not await channel.bulkhead.acquire(asker, left):
+            return Code.DEADLINE
+        again = choose_for(delivery, call)
+        if isinstance(again, Choice) and again.channel is channel:
+            return Permit(channel, asker, again.reason)
+        channel.bulkhead.release(asker)
+
+
+async def _was_split(delivery: Delivery, call: Call, permit: Permit) -> bool:
+    """Replace a call by smaller ones where the account that takes it over bears fewer recipients than the one that it
+    was planned for; whether that was so."""
+    channel, notification = permit.channel, delivery.notification
+    if was_made_for(delivery, channel) or len(call.recipients) == 1:
         return False
-    verdict = _judge(message_type, Mode.SYNCHRONOUS, expires_at, line, clock, policy, deadline=deadline, stopping=False)
-    if verdict is not Turn.GRANTED:
-        line.slots.release()
-    return verdict is Turn.GRANTED
+    numbers = [notification.entries[index].number or "" for index in call.recipients]
+    parts = split(channel, notification.sender, notification.message or "", call.route, numbers)
+    if len(parts) <= 1:
+        return False
+    permit.give_back()
+    planned = [
+        replace(
+            as_planned(call),
+            recipients=tuple(call.recipients[position] for position in part),
+            account=channel.account,
+            account_reason=permit.reason,
+        )
+        for part in parts
+    ]
+    await record(delivery, call, Step((), tuple(planned)), undialled=True)
+    return True
 
 
-def _judge(
-    message_type: MessageType,
-    mode: Mode,
-    expires_at: int | None,
-    line: Line,
-    clock: Clock,
-    policy: DialPolicy,
-    *,
-    deadline: float | None,
-    stopping: bool,
-) -> Turn | Hold | Code:
-    now_ms, now = clock.now_ms(), clock.monotonic()
-    waiting = mode is Mode.SYNCHRONOUS
-    overdue = find_overdue(expires_at, clock, deadline)
+async def _start_dialling(delivery: Delivery, call: Call, permit: Permit) -> bool:
+    """Ask the journal for the right to dial. Where it cannot say, nothing is dialled."""
+    runtime, notification = delivery.runtime, delivery.notification
+    numbers = {index: notification.entries[index].number or "" for index in call.recipients}
+    addressed = Addressed(notification.client, notification.message_type, numbers, notification.created_at)
+    try:
+        granted = await runtime.journal.start_dialling(
+            delivery.ref(call), permit.channel.account, permit.reason, addressed
+        )
+    except JournalUnavailable as failure:
+        permit.give_back()
+        runtime.events.emit(JournalFailed(during="start_dialling", reason=failure.reason))
+        await _record_undialled(delivery, call)
+        return False
+    except BaseException:
+        permit.give_back()
+        raise
+    if isinstance(granted, LeftOut):
+        permit.give_back()
+        await _leave_out(delivery, call, granted.entries)
+        return False
+    if not granted:
+        permit.give_back()
+        delivery.lost = True
+        return False
+    account, reason = permit.channel.account, permit.reason
+    delivery.keep(replace(call, state=CallState.DIALLING, dialled=True, account=account, account_reason=reason))
+    return True
+
+
+async def _leave_out(delivery: Delivery, call: Call, suppressed: Sequence[int]) -> None:
+    """Close a call some of whose recipients are not to be written to; one for the others follows."""
+    kept = tuple(index for index in call.recipients if index not in suppressed)
+    again = replace(as_planned(call), recipients=kept)
+    outcomes = (Outcome(code=Code.SUPPRESSED),) * len(call.recipients)
+    await record(delivery, call, Step(outcomes, (again,) if kept else ()), undialled=True)
+
+
+async def _is_in_time(delivery: Delivery, call: Call, permit: Permit) -> bool:
+    """Whether the journal was not so slow that nobody wants the call any more."""
+    overdue = find_overdue(delivery.notification.expires_at, delivery.runtime.clock, delivery.deadline)
     if overdue is not None:
-        return overdue
-    quiet_until = policy.quiet_until(message_type, now_ms)
-    if quiet_until is not None:
-        return Code.EXPIRED if waiting else Hold(quiet_until)
-    if waiting:
-        return Turn.GRANTED if line.breaker.state is BreakerState.CLOSED else Code.UPSTREAM_UNREACHABLE
-    if stopping:
-        return Hold(now_ms)
-    blocked = max(line.breaker.seconds_until_allowed(now), line.breaker.seconds_without_balance(now))
-    return Hold(now_ms + max(int(blocked * 1000), HOLD_MS)) if blocked else Turn.GRANTED
+        permit.give_back()
+        await record_unsent(delivery, call, overdue)
+    return overdue is None
 
 
-def find_overdue(expires_at: int | None, clock: Clock, deadline: float | None) -> Code | None:
-    """Say why it is too late to dial, or ``None``."""
-    if expires_at is not None and clock.now_ms() >= expires_at:
-        return Code.EXPIRED
-    return Code.DEADLINE if deadline is not None and clock.monotonic() >= deadline else None
+async def _record_undialled(delivery: Delivery, call: Call) -> None:
+    """The journal could not say whether the call may be dialled, so it was not: a caller who waits is told so, and the
+    queue tries again. (The move may have been committed all the same; a record closes it in either state.)"""
+    if delivery.notification.mode is Mode.SYNCHRONOUS:
+        await record_unsent(delivery, call, Code.INTERRUPTED_BEFORE_DIAL, undialled=True)
+        return
+    step = Step((), (as_planned(call),), delivery.runtime.clock.now_ms() + FIRST_BACKOFF_MS)
+    await record(delivery, call, step, undialled=True)
 
 
-async def make_call(
-    notification: Notification,
-    call: Call,
-    line: Line,
-    clock: Clock,
-    policy: DialPolicy,
-    *,
-    deadline: float | None,
-    keep: Callable[[asyncio.Task[SendResult]], None],
-) -> SendResult:
-    """Make the GET, and wait for its answer until the notification's deadline.
-
-    Args:
-        deadline: monotonic seconds at which the caller must have an answer.
-        keep: takes over a call that outlives the deadline: its slot, and what it may still bring.
+async def dial(delivery: Delivery, call: Call, permit: Permit) -> SendResult:
+    """Make the GET, and wait for its answer until the notification's deadline. Raises nothing.
 
     Returns:
-        What came back; ``no_answer`` for everyone where the deadline passed first. The slot is free again, unless
-        ``keep`` took the call over.
+        What came back; ``no_answer`` for everyone where the deadline passed first. The permit is free again, unless
+        the call goes on: it keeps the permit, and its answer is recorded whenever it comes.
     """
-    request = SendRequest(
-        sender=notification.sender,
-        message=notification.message or "",
-        numbers=tuple(notification.entries[index].number or "" for index in call.recipients),
-        route=call.route,
-    )
-    left = float("inf") if deadline is None else max(deadline - clock.monotonic(), 0.0)
-    if left >= policy.call_timeout_seconds:
-        return await _send(request, line, clock, policy)
-    task = asyncio.ensure_future(_send(request, line, clock, policy))
-    await asyncio.wait({task}, timeout=left)
-    if task.done():
-        return task.result()
-    keep(task)
-    return SendResult(
-        outcome=SendOutcome.UNKNOWN,
-        outcomes=(Outcome(code=Code.NO_ANSWER),) * len(call.recipients),
-        cause="notification_deadline",
-        seconds=left,
-    )
-
-
-async def _send(request: SendRequest, line: Line, clock: Clock, policy: DialPolicy) -> SendResult:
+    runtime = delivery.runtime
+    timeout = permit.channel.timeout_seconds or runtime.policy.call_timeout_seconds
+    left = float("inf") if delivery.deadline is None else max(delivery.deadline - runtime.clock.monotonic(), 0.0)
     try:
-        result = await line.upstream.send(request, policy.call_timeout_seconds)
-    finally:
-        line.slots.release()
-    line.breaker.record_send(result, clock.monotonic())
+        if left >= timeout:
+            return await _send(delivery, call, permit, timeout)
+        task = asyncio.ensure_future(_send(delivery, call, permit, timeout))
+        await asyncio.wait({task}, timeout=left)
+        if task.done():
+            return task.result()
+    except Exception as bug:  # noqa: BLE001 — bytes may have left: the call ends as unknown, never unrecorded
+        delivery.report_bug("call", bug)
+        outcomes = (Outcome(code=Code.INTERRUPTED),) * len(call.recipients)
+        return SendResult(outcome=SendOutcome.UNKNOWN, outcomes=outcomes, cause="bug", seconds=0.0)
+    delivery.late.add(call.ordinal)
+    runtime.tasks.spawn(record_late_answer(delivery, call, task), "late-answer")
+    outcomes = (Outcome(code=Code.NO_ANSWER),) * len(call.recipients)
+    return SendResult(outcome=SendOutcome.UNKNOWN, outcomes=outcomes, cause="notification_deadline", seconds=left)
+
+
+async def _send(delivery: Delivery, call: Call, permit: Permit, timeout_seconds: float) -> SendResult:
+    notification, runtime = delivery.notification, delivery.runtime
+    try:
+        request = SendRequest(
+            sender=notification.sender,
+            message=notification.message or "",
+            numbers=tuple(notification.entries[index].number or "" for index in call.recipients),
+            route=call.route,
+        )
+        permit.begin(runtime.clock.monotonic())
+        result = await permit.channel.upstream.send(request, timeout_seconds)
+    except BaseException:
+        permit.give_back()
+        raise
+    permit.settle(result, runtime.clock.monotonic())
     return result

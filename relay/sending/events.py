@@ -4,16 +4,19 @@ No event holds a text, a password or a key; numbers are not in events either, on
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Protocol
 
 from msgspec import Struct
 
 from relay.domain.codes import (
+    AccountReason,
     Code,
     Encoding,
     MessageType,
     NotificationStatus,
     ProblemCode,
+    Rejection,
     RequestedRoute,
     ResolvedBy,
     Route,
@@ -22,7 +25,8 @@ from relay.domain.codes import (
     Status,
 )
 from relay.domain.notification import Mode
-from relay.sending.ports import RejectionKind, SendOutcome
+from relay.domain.pausing import SendingPause
+from relay.sending.ports import SendOutcome
 
 
 class Refused(Struct, frozen=True, kw_only=True):
@@ -33,6 +37,8 @@ class Refused(Struct, frozen=True, kw_only=True):
     client: str | None
     source: Source
     limit: str | None = None
+    shed: str | None = None
+    """Why there was no place, where all were held."""
 
 
 class RouteChosen(Struct, frozen=True, kw_only=True):
@@ -52,7 +58,7 @@ class WordsHit(Struct, frozen=True, kw_only=True):
 
 
 class WordsMissed(Struct, frozen=True, kw_only=True):
-    """The upstream blocked what our list let pass (TG18: sender, TG19: message)."""
+    """The upstream blocked what our list let pass: the sender, or words of the message."""
 
     notification_id: str
     client: str
@@ -87,6 +93,8 @@ class CallFinished(Struct, frozen=True, kw_only=True):
 
     notification_id: str
     ordinal: int
+    account: str
+    account_reason: AccountReason | None
     route: Route
     recipients: int
     outcome: SendOutcome
@@ -95,7 +103,7 @@ class CallFinished(Struct, frozen=True, kw_only=True):
     upstream_code: str | None
     warnings: tuple[str, ...]
     attempt: int
-    rejection: RejectionKind | None = None
+    rejection: Rejection | None = None
     sandbox: bool = False
     traceparent: str | None = None
 
@@ -131,6 +139,7 @@ class UnknownSettled(Struct, frozen=True, kw_only=True):
 class BalanceRead(Struct, frozen=True, kw_only=True):
     """A look at the units left; ``units`` is ``None`` where it failed, ``cause`` says why."""
 
+    account: str
     units: str | None
     at: int
     seconds: float
@@ -140,8 +149,20 @@ class BalanceRead(Struct, frozen=True, kw_only=True):
 class BreakerChanged(Struct, frozen=True, kw_only=True):
     """The circuit breaker moved: ``closed``, ``open``, ``half_open``; ``reason`` is a closed word."""
 
+    account: str
     state: str
     reason: str
+
+
+class CredentialsJudged(Struct, frozen=True, kw_only=True):
+    """Changed credentials of an account were proven by its balance call and taken, or were not: then the old ones stay.
+
+    ``cause`` is a closed word, or the code that the upstream gave.
+    """
+
+    account: str
+    taken: bool
+    cause: str
 
 
 class JournalFailed(Struct, frozen=True, kw_only=True):
@@ -161,9 +182,47 @@ class Recovered(Struct, frozen=True, kw_only=True):
 
 
 class Paused(Struct, frozen=True, kw_only=True):
-    """The operator's switch moved."""
+    """An operator stopped something, or it goes on: because somebody resumed it, or by itself.
 
-    paused: bool
+    ``everything`` is whether all sending is stopped after it.
+    """
+
+    pause: SendingPause
+    over: bool
+    everything: bool
+
+
+class AuditSealed(Struct, frozen=True, kw_only=True):
+    """The newest hash of the audit, and its row (none yet): to be found again by ``relay audit verify --expect``."""
+
+    hash: str
+    row: int | None
+
+
+class UnknownMeasured(Struct, frozen=True, kw_only=True):
+    """How many recipients nobody knows about now, by account, and how long the oldest notification of them has been
+    accepted."""
+
+    recipients: Mapping[str, int]
+    oldest_age_seconds: float
+
+
+class BudgetMeasured(Struct, frozen=True, kw_only=True):
+    """How much of its units of a month a client has used or reserved; ``reached``: a per cent it has just come to."""
+
+    client: str
+    month: str
+    ratio: float
+    used: Decimal
+    limit: Decimal
+    reached: int | None
+
+
+class BalanceDrifted(Struct, frozen=True, kw_only=True):
+    """By how many units a balance fell beyond what calls explain since it last rose; 0 at replicas that do not look."""
+
+    account: str
+    units: Decimal
 
 
 class QueueMeasured(Struct, frozen=True, kw_only=True):
@@ -171,6 +230,7 @@ class QueueMeasured(Struct, frozen=True, kw_only=True):
 
     queued: int
     held: int
+    scheduled: int
     claimed: int
     oldest_age_seconds: float
 
@@ -202,9 +262,14 @@ Event = (
     | UnknownSettled
     | BalanceRead
     | BreakerChanged
+    | CredentialsJudged
     | JournalFailed
     | Recovered
     | Paused
+    | AuditSealed
+    | UnknownMeasured
+    | BudgetMeasured
+    | BalanceDrifted
     | QueueMeasured
     | Drained
     | TaskFailed

@@ -1,14 +1,24 @@
-"""The queue is the journal: take what is due, in order of urgency, clients in turn, and give it a delivery."""
+"""The queue is the journal: take what is due, in order of urgency, one client after another, and deliver it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from relay.domain.codes import MessageType
-from relay.sending.events import Events, JournalFailed, TaskFailed
-from relay.sending.ports import Clock, Journal, JournalUnavailable, Taken
+from relay.sending.delivery import Runtime
+from relay.sending.events import JournalFailed, TaskFailed
+from relay.sending.ports import JournalUnavailable, Lease
+from relay.sending.shares import URGENT
 
 POLL_SECONDS = 0.5
 """How soon a replica sees what another one accepted."""
+
+_TAKEN_AT_ONCE = 10
+"""Notifications in one transaction of the journal, which sends wait for; one may have very many recipients."""
+
+_BEGUN_A_TURN = 2
+"""Deliveries that begin in one turn: each takes the event loop a third of a millisecond."""
 
 _URGENCY: tuple[tuple[MessageType, ...], ...] = (
     (MessageType.OTP, MessageType.ALERT),
@@ -18,42 +28,35 @@ _URGENCY: tuple[tuple[MessageType, ...], ...] = (
 
 
 class Queue:
-    """Keeps as many notifications of the queue in delivery as there are places.
+    """Keeps as many notifications of the queue under way as there may be.
 
     Args:
-        places: notifications in delivery at once.
-        reserved: of these, how many only codes and alerts may fill.
-        clients: names of the clients whose notifications may be sent now (none where nothing may).
-        deliver: starts a delivery; it calls :meth:`finished` at its end.
+        clients: names of the clients whose notifications of a type may be sent now (none where nothing may).
+        deliver: delivers one notification.
     """
 
     def __init__(
         self,
-        journal: Journal,
-        clock: Clock,
-        events: Events,
+        runtime: Runtime,
         *,
-        places: int,
-        reserved: int,
-        clients: Callable[[], Sequence[str]],
-        deliver: Callable[[Taken], None],
+        clients: Callable[[MessageType], Sequence[str]],
+        deliver: Callable[[Lease], Coroutine[Any, Any, None]],
     ) -> None:
-        self._journal = journal
-        self._clock = clock
-        self._events = events
-        self._places = places
-        self._reserved = reserved
+        self._runtime = runtime
+        self._journal = runtime.journal
+        self._clock = runtime.clock
+        self._most = runtime.policy.queue_deliveries
+        self._reserved = runtime.policy.queue_reserved
         self._clients = clients
         self._deliver = deliver
-        self._turn = 0
+        self._turns = runtime.turns
+        self._ready: deque[asyncio.Event] = deque()
+        self._is_pacing = False
+        self._rotation = 0
         self._active = 0
+        self._active_by: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._stopped = False
-
-    @property
-    def active(self) -> int:
-        """Notifications of the queue in delivery now."""
-        return self._active
 
     def wake(self) -> None:
         """There may be something to take."""
@@ -64,11 +67,6 @@ class Queue:
         self._stopped = True
         self._wake.set()
 
-    def finished(self) -> None:
-        """A delivery ended; its place is free."""
-        self._active -= 1
-        self._wake.set()
-
     async def run(self) -> None:
         """Take until :meth:`stop`."""
         while not self._stopped:
@@ -76,10 +74,10 @@ class Queue:
             try:
                 took = await self._take_all()
             except JournalUnavailable as failure:
-                self._events.emit(JournalFailed(during="take", reason=failure.reason))
+                self._runtime.events.emit(JournalFailed(during="take", reason=failure.reason))
                 took = 0
             except Exception as bug:  # noqa: BLE001 — a bug, or a row that cannot be read, must not end the queue
-                self._events.emit(TaskFailed(task="queue", exception=type(bug).__name__))
+                self._runtime.events.emit(TaskFailed(task="queue", exception=type(bug).__name__))
                 took = 0
             if not took and not self._stopped:
                 await self._wait()
@@ -91,29 +89,62 @@ class Queue:
 
     async def _take_all(self) -> int:
         took = 0
-        places = self._places + self._reserved - self._active
-        if places > 0:
-            took = self._start(await self._journal.take_expired(places, self._clock.now_ms()))
-        clients = self._in_turn()
-        if not clients:
-            return took
-        for message_types in _URGENCY:
-            limit = self._places - self._active - (0 if message_types is _URGENCY[0] else self._reserved)
-            if limit > 0 and not self._stopped:
-                taken = await self._journal.take(clients, message_types, limit, self._clock.now_ms())
-                took += self._start(taken)
+        limit = min(self._most + self._reserved - self._active, _TAKEN_AT_ONCE)
+        if limit > 0:
+            took = self._start(await self._journal.take_expired(limit, self._clock.now_ms()))
+        self._rotation += 1
+        for level in _URGENCY:
+            for clients, message_types in self._group(level).items():
+                free = self._most - self._active - (0 if level is _URGENCY[0] else self._reserved)
+                limit = min(free, _TAKEN_AT_ONCE)
+                if limit > 0 and not self._stopped:
+                    in_turn = self._fewest_first(clients)
+                    leases = await self._journal.take(in_turn, message_types, limit, self._clock.now_ms())
+                    took += self._start(leases)
         return took
 
-    def _start(self, taken: Sequence[Taken]) -> int:
-        for item in taken:
-            self._active += 1
-            self._deliver(item)
-        return len(taken)
+    def _group(self, level: Sequence[MessageType]) -> dict[tuple[str, ...], list[MessageType]]:
+        """The message types of a level by the clients that may send them now, which are nearly always the same."""
+        groups: dict[tuple[str, ...], list[MessageType]] = {}
+        for message_type in level:
+            if clients := tuple(self._clients(message_type)):
+                groups.setdefault(clients, []).append(message_type)
+        return groups
 
-    def _in_turn(self) -> list[str]:
-        """The clients, beginning with another one each time, so that nobody is always first."""
-        clients = list(self._clients())
-        if not clients:
-            return clients
-        self._turn = (self._turn + 1) % len(clients)
-        return clients[self._turn :] + clients[: self._turn]
+    def _start(self, leases: Sequence[Lease]) -> int:
+        for lease in leases:
+            self._active += 1
+            self._active_by[lease.stored.notification.client] += 1
+            turn = asyncio.Event()
+            if lease.stored.notification.message_type in URGENT:
+                turn.set()
+            else:
+                self._ready.append(turn)
+            self._runtime.tasks.spawn(self._run(lease, turn), "delivery")
+        if self._ready and not self._is_pacing:
+            self._is_pacing = True
+            self._runtime.tasks.spawn(self._pace(), "pace")
+        return len(leases)
+
+    async def _pace(self) -> None:
+        """Let deliveries begin, a few a turn."""
+        while self._ready:
+            await self._turns.wait()
+            for _ in range(min(_BEGUN_A_TURN, len(self._ready))):
+                self._ready.popleft().set()
+        self._is_pacing = False
+
+    async def _run(self, lease: Lease, turn: asyncio.Event) -> None:
+        try:
+            await turn.wait()
+            await self._deliver(lease)
+        finally:
+            self._active -= 1
+            self._active_by[lease.stored.notification.client] -= 1
+            self._wake.set()
+
+    def _fewest_first(self, clients: Sequence[str]) -> list[str]:
+        """The clients, those first that have the fewest under way; among equals another one each time. The journal
+        takes one of each in this order before it takes a second one of any."""
+        first = self._rotation % len(clients)
+        return sorted((*clients[first:], *clients[:first]), key=lambda client: self._active_by[client])

@@ -2,26 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from relay.sending.events import Events, TaskFailed
 
-RECIPIENTS_A_TURN = 2_000
-"""How many recipients are judged or claimed before the event loop may do something else: about 10 ms."""
-
-
-class Turns:
-    """Lets others have their turn while a large batch is worked through."""
-
-    def __init__(self) -> None:
-        self._recipients = 0
-
-    async def after(self, recipients: int) -> None:
-        """Say how many recipients were just dealt with."""
-        self._recipients += recipients
-        if self._recipients >= RECIPIENTS_A_TURN:
-            self._recipients = 0
-            await asyncio.sleep(0)
+T = TypeVar("T")
 
 
 class Tasks:
@@ -29,10 +14,10 @@ class Tasks:
 
     def __init__(self, events: Events) -> None:
         self._events = events
-        self._sends: set[asyncio.Task[None]] = set()
+        self._sends: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> "asyncio.Task[T]":
         """Run a send, or what belongs to one, to its end."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._sends.add(task)
@@ -60,7 +45,7 @@ class Tasks:
         await asyncio.gather(*self._loops, *abandoned, return_exceptions=True)
         return finished, len(abandoned)
 
-    def _send_done(self, task: "asyncio.Task[None]") -> None:
+    def _send_done(self, task: "asyncio.Task[Any]") -> None:
         self._sends.discard(task)
         if not task.cancelled() and (bug := task.exception()) is not None:
             self._events.emit(TaskFailed(task=task.get_name(), exception=type(bug).__name__))

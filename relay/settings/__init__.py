@@ -12,11 +12,19 @@ the wrong place.
   one has another form (``test_environment.py``).
 """
 
-from relay.settings.clients import ClientSettings, KeySettings, ReceiverSettings
+from relay.settings.account_sections import AccountSettings, SmscloneSettings
+from relay.settings.client_sections import ClientSettings, KeySettings, ReceiverSettings, SignatureScheme
 from relay.settings.describe import SettingDescription, describe_settings
-from relay.settings.errors import SettingError, SettingsError
-from relay.settings.load import load_settings, reload_settings, require_credentials
-from relay.settings.policies import client_policies, list_secrets, quiet_windows, route_table, send_limits
+from relay.settings.load import (
+    SettingsError,
+    describe_file,
+    find_file,
+    find_warnings,
+    load_settings,
+    reload_settings,
+    require_credentials,
+    watched_files,
+)
 from relay.settings.sections import (
     BreakerSettings,
     CallbacksSettings,
@@ -25,12 +33,11 @@ from relay.settings.sections import (
     ListenSettings,
     LogLevel,
     SendingSettings,
-    SendLimit,
     Settings,
-    SmscloneSettings,
 )
 
 __all__ = [
+    "AccountSettings",
     "BreakerSettings",
     "CallbacksSettings",
     "ClientSettings",
@@ -40,20 +47,18 @@ __all__ = [
     "ListenSettings",
     "LogLevel",
     "ReceiverSettings",
-    "SendLimit",
     "SendingSettings",
     "SettingDescription",
-    "SettingError",
     "Settings",
     "SettingsError",
+    "SignatureScheme",
     "SmscloneSettings",
-    "client_policies",
+    "describe_file",
     "describe_settings",
-    "list_secrets",
+    "find_file",
+    "find_warnings",
     "load_settings",
-    "quiet_windows",
     "reload_settings",
     "require_credentials",
-    "route_table",
-    "send_limits",
+    "watched_files",
 ]

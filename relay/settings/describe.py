@@ -8,8 +8,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec import inspect as types
 
+from relay.checking import INVALID, bare_type, default_of, without_none
 from relay.domain.secret import Secret
-from relay.settings.checking import INVALID, bare_type, default_of, without_none
 from relay.settings.environment import list_variables
 from relay.settings.sections import Settings
 

@@ -12,8 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec import inspect as types
 
-from relay.settings.checking import Checker, bare_type
-from relay.settings.errors import clean_name
+from relay.checking import Checker, bare_type, clean_name
 from relay.settings.sections import Settings
 
 PREFIX: Final = "RELAY_"
@@ -21,6 +20,12 @@ CONFIG_VARIABLE: Final = "RELAY_CONFIG"
 
 _COMMANDS_OWN = "RELAY_CLIENT_"
 """Variables of the client commands (``relay send --url``), which are no settings."""
+
+_CALLERS_NAMES = {
+    **dict.fromkeys(("RELAY_URL", "RELAY_BASE_URL", "RELAY_HOST"), "RELAY_CLIENT_URL"),
+    **dict.fromkeys(("RELAY_KEY", "RELAY_API_KEY", "RELAY_TOKEN"), "RELAY_CLIENT_KEY"),
+}
+"""What a caller may have called the address and its key, and the names that they have."""
 
 _INJECTED = re.compile(
     r"RELAY_(?:SERVICE_|PORT).*"
@@ -30,6 +35,7 @@ _INJECTED = re.compile(
 )
 _INJECTED_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
 
+_MARK = "\ufeff"
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _BOOLEANS = {"true": True, "false": False}
@@ -55,6 +61,18 @@ def _variables(node: types.Type, path: tuple[str, ...]) -> Iterator[Variable]:
             yield from _variables(field.type, (*path, field.encode_name))
     else:
         yield Variable(path, node, scalar=not isinstance(bare, types.VarTupleType | types.DictType))
+
+
+def without_marks(environ: Mapping[str, str]) -> dict[str, str]:
+    """Take byte-order marks off: editors put one before the first name of an env file, and into files of which a value
+    is made."""
+    return {name.removeprefix(_MARK): value.removeprefix(_MARK) for name, value in environ.items()}
+
+
+def find_stray(environ: Mapping[str, str]) -> str:
+    """Say which of a caller's variables has another name; empty where none has."""
+    stray = [name for name, right in _CALLERS_NAMES.items() if name in environ and right not in environ]
+    return " ".join(f"{name} is set; its name is {_CALLERS_NAMES[name]}." for name in stray)
 
 
 def apply_environment(document: dict[str, Any], environ: Mapping[str, str], checker: Checker) -> dict[str, str]:
@@ -98,10 +116,12 @@ def _holds_service(name: str, value: str) -> bool:
 
 
 def _unknown(name: str, variables: Mapping[str, Variable]) -> str:
-    if name.startswith(("RELAY_CLIENTS", "RELAY_RECEIVERS")):
-        return "is no setting: clients and receivers are set in the file"
+    if name.startswith(("RELAY_CLIENTS", "RELAY_RECEIVERS", "RELAY_ACCOUNTS")):
+        return "is not a setting: clients, receivers and accounts are set in the file"
+    if name in _CALLERS_NAMES:
+        return f"is not a setting; a caller's variable is called {_CALLERS_NAMES[name]}, which serve ignores: rename it"
     close = get_close_matches(name[:100], variables, n=1, cutoff=0.75)
-    return f"is no setting; did you mean {close[0]}?" if close else "is no setting; remove it"
+    return f"is not a setting; did you mean {close[0]}?" if close else "is not a setting; remove it"
 
 
 def _read(node: types.Type, text: str) -> object:

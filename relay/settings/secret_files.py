@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from msgspec import inspect as types
 
-from relay.settings.checking import Checker, bare_type
+from relay.checking import Checker, bare_type
 
-_SUFFIX: Final = "_file"
+FILE_ENDING: Final = "_file"
+"""How the name of a setting ends that names a file with the secret."""
 _LARGEST_BYTES = 65_536
 
 
@@ -34,11 +35,23 @@ def read_secret_files(node: types.Type, value: object, path: str, checker: Check
             read_secret_files(field.type, value.get(field.encode_name), inner, checker, origins)
 
 
+def without_secrets(node: types.Type, value: Any) -> Any:
+    """The part of a checked document in which no secret stands, for rules that hold without them."""
+    bare = bare_type(node)
+    if isinstance(bare, types.VarTupleType) and isinstance(value, tuple):
+        return tuple(without_secrets(bare.item_type, item) for item in value)
+    if not isinstance(bare, types.StructType) or not isinstance(value, dict):
+        return value
+    secret = {name for name, _ in _secret_names(bare)}
+    kept = {field.encode_name: field.type for field in bare.fields if field.encode_name not in secret}
+    return {name: without_secrets(kept[name], each) for name, each in value.items() if name in kept}
+
+
 def _secret_names(node: types.StructType) -> Iterator[tuple[str, bool]]:
-    """The settings that can stand in a file, and whether that file holds a list, one a line."""
+    """The settings that can stand in a file, and whether that file holds a list, one entry per line."""
     fields = {field.encode_name: field for field in node.fields}
     for name in fields:
-        kept = fields.get(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
+        kept = fields.get(name.removesuffix(FILE_ENDING)) if name.endswith(FILE_ENDING) else None
         if kept is not None:
             yield kept.encode_name, isinstance(bare_type(kept.type), types.VarTupleType)
 
@@ -46,10 +59,10 @@ def _secret_names(node: types.StructType) -> Iterator[tuple[str, bool]]:
 def _read_one(
     table: dict[str, Any], name: str, path: str, checker: Checker, origins: dict[str, str], *, listed: bool
 ) -> None:
-    file = table.get(name + _SUFFIX)
+    file = table.get(name + FILE_ENDING)
     if not isinstance(file, str) or not file:
         return
-    shown = origins.get(path + _SUFFIX, path + _SUFFIX)
+    shown = origins.get(path + FILE_ENDING, path + FILE_ENDING)
     if name in table:
         checker.refuse(shown, f"and {origins.get(path, path)} are both given; keep one")
         return
@@ -67,4 +80,4 @@ def _read_text(file: Path) -> str:
         content = opened.read(_LARGEST_BYTES + 1)
     if len(content) > _LARGEST_BYTES:
         raise ValueError("too large for a secret")
-    return content.decode()
+    return content.decode("utf-8-sig")

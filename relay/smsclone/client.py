@@ -1,22 +1,29 @@
-"""smsclone as the core's ``Upstream``: one call, once, and an outcome for every number whatever happens."""
+"""smsclone as the core's ``Upstream``: each call is made once, and every number gets an outcome whatever happens."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from relay.domain.codes import Code, Route
+import httpx
+
+from relay.domain.codes import Code, Rejection, Route
 from relay.domain.notification import Outcome, UpstreamRecord
 from relay.sending.ports import (
     BalanceResult,
-    Rejection,
-    RejectionKind,
     SendOutcome,
     SendRequest,
     SendResult,
 )
-from relay.smsclone.answers import Answer, Unreadable, match_outcomes, parse_answer, parse_balance, rejection_of
-from relay.smsclone.exchange import Cause, Exchange, Exchanger
+from relay.smsclone.exchange import Cause, Exchange, GetTransport, open_http_client
 from relay.smsclone.query import Queries
-from relay.smsclone.withholding import Withholding
+from relay.smsclone.record_redaction import RecordRedactor
+from relay.smsclone.upstream_answers import (
+    BatchAnswer,
+    Unreadable,
+    match_outcomes,
+    parse_answer,
+    parse_balance,
+    rejection_of,
+)
 
 LONGEST_URL_BYTES = 5_999
 """A URL stays under 6,000 bytes (SPEC section 2); scheme and host count."""
@@ -24,42 +31,66 @@ LONGEST_URL_BYTES = 5_999
 _LEARNED_SECONDS = 3600.0
 
 _GARBLED = frozenset({Cause.MALFORMED, Cause.TOO_LARGE, Cause.COMPRESSED, Cause.INTERIM_FLOOD})
-"""Ends of an exchange in which an answer came that cannot be read; one that is cut off is none."""
+"""Causes that mean an unreadable answer. One that was cut off is no answer."""
+
+
+_FEW = 20
+"""Recipients of a call whose answer is read at once."""
+
+
+async def _go_on() -> None:
+    """It is nobody else's turn."""
 
 
 class SmscloneClient:
     """Implements ``Upstream``.
 
     Args:
-        most_recipients: in one call; a TG20 teaches a lower number for an hour.
-        monotonic: seconds that never go back.
+        most_recipients: in one call; a TG20 lowers it for an hour.
+        monotonic: a clock in seconds that never goes back.
+        wait_turn: waits until an answer about many recipients may be read; each takes a millisecond.
+        on_refusal: called whenever the credentials are refused.
     """
 
     def __init__(
-        self, queries: Queries, transport: Exchanger, *, most_recipients: int, monotonic: Callable[[], float]
+        self,
+        queries: Queries,
+        transport: GetTransport,
+        *,
+        most_recipients: int,
+        monotonic: Callable[[], float],
+        wait_turn: Callable[[], Awaitable[None]] = _go_on,
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         self._queries = queries
         self._transport = transport
+        self._http = open_http_client(transport)
         self._most = most_recipients
         self._monotonic = monotonic
+        self._wait_turn = wait_turn
+        self._on_refusal = on_refusal
         self._learned: tuple[int, float] | None = None
+        self._reading: asyncio.Task[BalanceResult] | None = None
 
     def chunk(self, sender: str, message: str, route: Route, numbers: Sequence[str]) -> list[tuple[int, ...]]:
-        """See ``Upstream.chunk``."""
-        most_bytes = LONGEST_URL_BYTES - self._queries.origin_bytes
+        """Split numbers into calls, by count and by bytes of the URL."""
+        most_bytes = LONGEST_URL_BYTES - len(self._queries.origin)
         return self._queries.chunk(route, sender, numbers, message, most=self._most_now(), most_bytes=most_bytes)
 
     async def send(self, request: SendRequest, timeout_seconds: float) -> SendResult:
-        """See ``Upstream.send``."""
+        """Make one call, once. Never raises for anything that the network or smsclone does."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        target = self._queries.send(request.route, request.sender, request.numbers, request.message)
+        queries = self._queries  # which may be others by the time of the answer
+        target = queries.send(request.route, request.sender, request.numbers, request.message)
         exchange = await self._transport.exchange(target, started + timeout_seconds)
         seconds = loop.time() - started
         if exchange.status is None:
             return _unanswered(request, exchange, seconds)
         if 300 <= exchange.status < 400:
             return _unknown(request, Code.UNREADABLE_ANSWER, "redirect", seconds)
+        if len(request.numbers) > _FEW:
+            await self._wait_turn()
         answer = parse_answer(exchange.body)
         if isinstance(answer, Unreadable):
             return _unknown(request, Code.UNREADABLE_ANSWER, "unreadable", seconds, _status_warning(exchange))
@@ -67,48 +98,71 @@ class SmscloneClient:
             return _unknown(request, Code.CONFLICTING_ANSWER, "contradiction", seconds, answer.warnings)
         if answer.accepted:
             outcomes, warnings = match_outcomes(
-                answer.records, request.numbers, Withholding(self._queries.credentials, request.message)
+                answer.records, request.numbers, RecordRedactor(queries.credentials, request.message)
             )
             return SendResult(
                 outcome=SendOutcome.ACCEPTED,
                 outcomes=outcomes,
                 cause="answered",
                 seconds=seconds,
+                upstream_code=answer.code,
                 warnings=(*answer.warnings, *warnings, *_status_warning(exchange)),
             )
         return self._rejected(request, answer, exchange, seconds)
 
     async def balance(self, timeout_seconds: float) -> BalanceResult:
-        """See ``Upstream.balance``."""
-        loop = asyncio.get_running_loop()
-        exchange = await self._transport.exchange(self._queries.balance(), loop.time() + timeout_seconds)
-        if exchange.status is None:
-            return BalanceResult(None, exchange.cause.value)
-        if 300 <= exchange.status < 400:
+        """Read the balance by one call at a time: whoever asks while one is out gets that one's answer."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_balance(timeout_seconds))
+        return await asyncio.shield(self._reading)
+
+    async def _read_balance(self, timeout_seconds: float) -> BalanceResult:
+        result = await self.prove(self._queries, timeout_seconds)
+        if result.rejection is Rejection.CREDENTIALS:
+            self._on_refusal()
+        return result
+
+    def use(self, queries: Queries) -> None:
+        """Make every call from now on with these credentials."""
+        self._queries = queries
+
+    async def prove(self, queries: Queries, timeout_seconds: float) -> BalanceResult:
+        """Read the balance with these credentials, whatever the other calls are made with."""
+        url = queries.origin + queries.balance().decode("ascii")
+        try:
+            response = await self._http.get(url, timeout=timeout_seconds)
+        except httpx.TransportError as failure:
+            return BalanceResult(None, str(failure))
+        if 300 <= response.status_code < 400:
             return BalanceResult(None, "redirect")
-        balance = parse_balance(exchange.body)
+        balance = parse_balance(response.content)
         if isinstance(balance, str):
-            return BalanceResult(balance) if exchange.status == 200 else BalanceResult(None, "http_status")
-        if isinstance(balance, Answer):
+            return BalanceResult(balance) if response.status_code == 200 else BalanceResult(None, "http_status")
+        if isinstance(balance, BatchAnswer):
             known = rejection_of(balance.code)
-            return BalanceResult(None, "rejected", Rejection(known.kind, balance.code, known.description))
+            return BalanceResult(None, "rejected", known.rejection, balance.code)
         return BalanceResult(None, "unreadable")
 
-    def _rejected(self, request: SendRequest, answer: Answer, exchange: Exchange, seconds: float) -> SendResult:
+    def _rejected(self, request: SendRequest, answer: BatchAnswer, exchange: Exchange, seconds: float) -> SendResult:
         known = rejection_of(answer.code)
-        too_many = known.kind is RejectionKind.TOO_MANY_RECIPIENTS and "records_on_rejection" not in answer.warnings
+        if known.rejection is Rejection.CREDENTIALS:
+            self._on_refusal()
+        too_many = known.rejection is Rejection.TOO_MANY_RECIPIENTS and "records_on_rejection" not in answer.warnings
         if too_many and len(request.numbers) > 1:
             most = min(self._most_now(), len(request.numbers) // 2)
             self._learned = (most, self._monotonic() + _LEARNED_SECONDS)
         outcome = Outcome(
-            code=Code.UPSTREAM_REJECTED, upstream=UpstreamRecord(answer.code, description=known.description)
+            code=Code.UPSTREAM_REJECTED,
+            upstream=UpstreamRecord(answer.code, description=known.description),
+            rejection=known.rejection,
         )
         return SendResult(
             outcome=SendOutcome.REJECTED,
             outcomes=(outcome,) * len(request.numbers),
             cause="rejected",
             seconds=seconds,
-            rejection=Rejection(known.kind, answer.code, known.description),
+            rejection=known.rejection,
+            upstream_code=answer.code,
             too_many=too_many,
             warnings=(*answer.warnings, *_status_warning(exchange)),
         )

@@ -1,4 +1,7 @@
-"""One connection to the upstream: one request written once, its answer read under a deadline, or the line cut."""
+"""One connection to the upstream: one request written once, its answer read under a deadline; otherwise it is closed.
+
+Also the connections that are kept for the next call, if the settings say so.
+"""
 
 import asyncio
 import select
@@ -29,7 +32,7 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def is_quiet(self) -> bool:
-        """Whether it is open and nothing waits to be read: neither an end nor bytes that nobody asked for."""
+        """Whether it is open and there is nothing to read: neither the end nor unexpected bytes."""
         if self._transport is None or self._transport.is_closing():
             return False
         return not _is_readable(self._transport.get_extra_info("socket").fileno())
@@ -76,14 +79,14 @@ class Connection(asyncio.Protocol):
         self.connection_made(transport)
 
     def close(self) -> None:
-        """Cut the line at once; nothing more is written or read."""
+        """Close the connection at once; nothing more is written or read."""
         if self._transport is not None:
             self._transport.abort()
 
     # --- called by asyncio ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own classes are no subclasses of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own classes are not subclasses of it
         self.ssl_object = transport.get_extra_info("ssl_object")
 
     def data_received(self, data: bytes) -> None:
@@ -105,6 +108,49 @@ class Connection(asyncio.Protocol):
     def _settle(self, exchange: Exchange) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(exchange)
+
+
+class IdleConnections:
+    """Connections kept for the next call. The last one used goes first: it is the least likely to be dying.
+
+    Args:
+        keepalive_seconds: how long one is kept; 0: none is.
+    """
+
+    def __init__(self, keepalive_seconds: float) -> None:
+        self._keepalive_seconds = keepalive_seconds
+        self._idle: list[tuple[Connection, asyncio.TimerHandle]] = []
+
+    def put(self, connection: Connection) -> None:
+        """Keep an open connection; close it if nothing is to be kept."""
+        if not connection.is_open:
+            return
+        if self._keepalive_seconds <= 0:
+            connection.close()
+            return
+        timer = asyncio.get_running_loop().call_later(self._keepalive_seconds, self._expire, connection)
+        self._idle.append((connection, timer))
+
+    def take(self) -> Connection | None:
+        """Take a connection that is open and silent; others are closed."""
+        while self._idle:
+            connection, timer = self._idle.pop()
+            timer.cancel()
+            if connection.is_quiet():
+                return connection
+            connection.close()
+        return None
+
+    def close(self) -> None:
+        """Close all of them."""
+        for connection, timer in self._idle:
+            timer.cancel()
+            connection.close()
+        self._idle.clear()
+
+    def _expire(self, connection: Connection) -> None:
+        connection.close()
+        self._idle = [(kept, timer) for kept, timer in self._idle if kept is not connection]
 
 
 def _is_readable(descriptor: int) -> bool:

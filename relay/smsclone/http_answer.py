@@ -1,4 +1,4 @@
-"""Reading one HTTP/1.1 answer, without I/O: every limit that a hostile or broken server could run into is here.
+"""Reads one HTTP/1.1 answer, without I/O, within limits that protect against a hostile or broken server.
 
 llhttp (strict) knows the grammar; this adds what a billed GET needs: caps, no encodings, few interim answers, nothing
 that could belong to another answer.
@@ -24,8 +24,8 @@ class AnswerReader:
         head_only: the answer has no body whatever its headers say (CONNECT).
 
     Attributes:
-        end: what it came to, once that is known; never changes again.
-        reusable: whether the connection may carry another request: the answer said so, and nothing followed it.
+        end: the result, once it is known; it never changes again.
+        reusable: whether the connection may carry another request: the answer allows it, and nothing came after it.
     """
 
     def __init__(self, *, head_only: bool = False) -> None:
@@ -42,7 +42,7 @@ class AnswerReader:
         self._body = bytearray()
 
     def feed(self, received: bytes) -> None:
-        """Take what arrived."""
+        """Process received bytes."""
         if self.end is not None:
             self.reusable = False
             return
@@ -56,7 +56,7 @@ class AnswerReader:
             self._fail(Cause.TOO_LARGE)
 
     def feed_end(self) -> None:
-        """The connection ended in order: an answer without a length is complete, any other is cut off."""
+        """The peer closed the connection: an answer without a length is complete, any other is truncated."""
         if self._in_head:
             self._fail(Cause.CLOSED)
         elif self._has_length:

@@ -1,8 +1,8 @@
-"""From a send to the exact bytes of its GET: the seed's paths and parameters, in the seed's order.
+"""Turns a send into the exact bytes of its GET: the seed's paths and parameters, in the seed's order.
 
 Everything outside RFC 3986's unreserved set is percent-encoded as UTF-8, a blank as ``%20`` (PHP decodes it like ``+``,
-and so does every other server). Commas between recipients stay commas: both forms are seen in use, and this one is two
-bytes shorter a recipient.
+and so does every other server). Commas between recipients stay commas: both forms are in use, and this one saves two
+bytes per recipient.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from relay.domain.codes import Route
 from relay.sending.ports import MessageTooLongEncoded
-from relay.smsclone.withholding import list_forms
+from relay.smsclone.record_redaction import list_forms
 
 _PATHS = {
     Route.NORMAL: "/api/sms/sendsms",
@@ -27,7 +27,7 @@ class Queries:
         self.credentials = list_forms(username, password)
         """What must not come back to anybody in words of the upstream, in every form."""
         parts = urlsplit(base_url)
-        self.origin_bytes = len(f"{parts.scheme}://{parts.netloc}")
+        self.origin = f"{parts.scheme}://{parts.netloc}"
         """What stands before the targets in a URL."""
         prefix = quote(parts.path.rstrip("/"), safe="/%")
         self._credentials = f"?username={_encode(username)}&password={_encode(password)}"
@@ -50,6 +50,10 @@ class Queries:
             MessageTooLongEncoded: not even one recipient fits.
         """
         fixed = len(self._head(route, sender)) + len("&message=") + len(_encode(message))
+        lengths = set(map(len, numbers))
+        if len(lengths) == 1 and (size := min(most, (most_bytes - fixed + 1) // (lengths.pop() + 1))) > 0:
+            # As nearly always; ten thousand one by one would take three milliseconds.
+            return [tuple(range(first, min(first + size, len(numbers)))) for first in range(0, len(numbers), size)]
         chunks: list[tuple[int, ...]] = []
         chunk: list[int] = []
         used = fixed

@@ -1,14 +1,14 @@
-"""TLS towards the upstream: verified, 1.2 or later, the last session resumed so that fresh connections stay cheap."""
+"""TLS to the upstream: verified, 1.2 or later, resuming the last session so that fresh connections are cheap."""
 
 import ssl
 from pathlib import Path
 
 
 class ResumingContext(ssl.SSLContext):
-    """A client's context that offers the session of the last connection to the next.
+    """A client's context that resumes the TLS session of the last connection.
 
-    asyncio has no argument for a session; both its loop and uvloop make their TLS object by :meth:`wrap_bio`, which is
-    therefore the place to put it. For one host only: a session stands for a certificate that was checked.
+    asyncio has no argument for a session, but both its loop and uvloop create their TLS object by :meth:`wrap_bio`, so
+    the session is added there. Use it for one host only: a session implies a certificate that was verified.
     """
 
     _session: ssl.SSLSession | None = None
@@ -21,13 +21,13 @@ class ResumingContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        """See ``ssl.SSLContext.wrap_bio``."""
+        """Create the TLS object, with the kept session if none is given."""
         return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session or self._session)
 
     def keep_session(self, ssl_object: ssl.SSLObject | None) -> None:
-        """Remember a connection's session, once it has been answered: in TLS 1.3 there is none before.
+        """Keep the session of a connection that has been answered; in TLS 1.3 there is none before.
 
-        A session that was taken is offered again; reading the next one out of OpenSSL costs more than it brings.
+        A session that the server accepted is used again: reading a newer one from OpenSSL costs more than it saves.
         """
         if ssl_object is None or ssl_object.session_reused:
             return
@@ -35,7 +35,7 @@ class ResumingContext(ssl.SSLContext):
 
 
 def make_tls_context(ca_file: Path | str | None = None) -> ResumingContext:
-    """Make the context for one host.
+    """Create the context for one host.
 
     Args:
         ca_file: certificates (PEM) to trust instead of the system's.

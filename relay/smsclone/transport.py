@@ -9,8 +9,11 @@ writes the request once, reads one answer under one deadline, and says what it s
 - 2026-11-25: an asyncio protocol of our own on httptools, not httpcore's public parts. At 64 in flight on loopback a
   call cost 590 us of CPU over httpcore (370 on uvloop), above the 350 that were allowed, and its parser has no cap on
   headers, interim answers or surplus bytes. Ours: 180 (90 on uvloop); ``tests/benchmarks/bench_transport.py``.
-- 2026-11-25: the client calls :meth:`exchange`, not the httpx face: making httpx's request and response costs 70 to
-  110 us more, about as much as the call.
+- 2026-11-25: a send calls :meth:`exchange`, not the httpx face: making httpx's request and response costs 70 to 110 us
+  more, about as much as the call, and httpx's exceptions do not tell causes apart. Everything else goes through
+  ``httpx.AsyncClient``: the balance, and with it ``relay doctor``.
+- 2026-11-29: :meth:`exchange` has no limit of its own, because the core has one before it takes the right to dial
+  (a wait here would come after it, and count as a failure of the upstream). The httpx face has one, as any transport.
 """
 
 import asyncio
@@ -19,27 +22,23 @@ import ssl
 import httpx
 
 from relay.domain.secret import Secret
-from relay.smsclone.dialer import Dialer, Origin, parse_origin
-from relay.smsclone.exchange import Cause, Exchange
-from relay.smsclone.idle import IdleConnections
-from relay.smsclone.places import Places
-from relay.smsclone.proxy import Proxy, parse_proxy
+from relay.smsclone.connection import IdleConnections
+from relay.smsclone.dialer import Dialer, Origin, Proxy, parse_origin, parse_proxy
+from relay.smsclone.exchange import Cause, Exchange, GetTransport, find_deadline
 from relay.smsclone.tls import ResumingContext
 
 __all__ = ["BilledGetTransport", "Cause", "Exchange"]
 
-DEFAULT_TIMEOUT_SECONDS = 20.0
 
-
-class BilledGetTransport(httpx.AsyncBaseTransport):
+class BilledGetTransport(GetTransport):
     """Makes GETs to one origin.
 
     Args:
         base_url: scheme, host and port; the path is the caller's business.
-        connect_timeout_seconds: for a free connection, look-up, dial, tunnel and TLS together, within the deadline.
+        connect_timeout_seconds: for look-up, dial, tunnel and TLS together, within the deadline.
         tls: from :func:`relay.smsclone.tls.make_tls_context`; needed for https, ignored for plain http.
-        keepalive_seconds: how long a connection is kept for the next call; 0: a fresh one a call.
-        max_connections: that carry a request at once; who comes later waits for one.
+        keepalive_seconds: how long a connection is kept for the next call; 0: a fresh connection for each call.
+        max_connections: that the httpx face uses at once; who comes later waits for one.
         proxy: address of an HTTP proxy.
     """
 
@@ -62,48 +61,48 @@ class BilledGetTransport(httpx.AsyncBaseTransport):
         self._dialer = Dialer(self._origin, tls=tls, proxy=way)
         self._before_target, self._after_target = _frame(self._origin, way, keep=keepalive_seconds > 0)
         self._idle = IdleConnections(keepalive_seconds)
-        self._places = Places(max_connections)
-
-    @property
-    def free_places(self) -> int:
-        """How many more calls could be out now."""
-        return self._places.free
+        self._httpx_limit = asyncio.Semaphore(max_connections)
 
     async def exchange(self, target: bytes, deadline: float) -> Exchange:
-        """See ``Exchanger.exchange``. Should not be cancelled; where it is, the connection is cut and nothing leaks."""
-        dial_by = min(deadline, asyncio.get_running_loop().time() + self._connect_timeout_seconds)
-        if not await self._places.take(dial_by):
-            return Exchange(wrote=False, cause=Cause.NO_SLOT)
-        try:
-            kept = self._idle.take()
-            connection = kept or await self._dialer.dial(dial_by)
-            if isinstance(connection, Cause):
-                return Exchange(wrote=False, cause=connection)
-            exchange = await connection.ask(self._before_target + target + self._after_target, deadline)
-            if kept is None and isinstance(self._tls, ResumingContext):
-                self._tls.keep_session(connection.ssl_object)
-            self._idle.put(connection)
-            return exchange
-        finally:
-            self._places.give_back()
+        """Make one GET, once. Should not be cancelled; where it is, the connection is cut and nothing leaks.
+
+        Args:
+            target: path and query, as the request line has them.
+            deadline: the event loop's time, for everything from the dial to the last byte.
+        """
+        kept = self._idle.take()
+        connection = kept or await self._dialer.dial(
+            min(deadline, asyncio.get_running_loop().time() + self._connect_timeout_seconds)
+        )
+        if isinstance(connection, Cause):
+            return Exchange(wrote=False, cause=connection)
+        exchange = await connection.ask(self._before_target + target + self._after_target, deadline)
+        if kept is None and isinstance(self._tls, ResumingContext):
+            self._tls.keep_session(connection.ssl_object)
+        self._idle.put(connection)
+        return exchange
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The httpx face of :meth:`exchange`: the smallest of the request's timeouts is the one deadline.
+        """As any of httpx's transports: to the one origin, and with a limit of its own.
 
         Raises:
             httpx.UnsupportedProtocol: not a GET to this origin.
-            httpx.ConnectError: no byte left (``PoolTimeout``, ``ConnectTimeout`` likewise).
-            httpx.ReadError: a byte may have left (``ReadTimeout`` likewise).
+            httpx.PoolTimeout: no connection was free within the request's timeout; no byte left.
+            httpx.TransportError: as from :meth:`GetTransport.handle_async_request`.
         """
         url = request.url
         if request.method != "GET" or (url.scheme, url.raw_host.decode(), url.port) != self._httpx_origin:
             raise httpx.UnsupportedProtocol("only GET to the configured origin")
-        given = [seconds for seconds in request.extensions.get("timeout", {}).values() if seconds is not None]
-        deadline = asyncio.get_running_loop().time() + min(given, default=DEFAULT_TIMEOUT_SECONDS)
-        exchange = await self.exchange(url.raw_path, deadline)
-        if exchange.status is None:
-            raise _error_of(exchange)
-        return httpx.Response(exchange.status, content=exchange.body)
+        deadline = find_deadline(request)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._httpx_limit.acquire()
+        except TimeoutError:
+            raise httpx.PoolTimeout(Cause.DEADLINE.value) from None
+        try:
+            return await self._respond(request, deadline)
+        finally:
+            self._httpx_limit.release()
 
     async def aclose(self) -> None:
         """Drop the connections that are kept."""
@@ -120,16 +119,3 @@ def _frame(origin: Origin, proxy: Proxy | None, *, keep: bool) -> tuple[bytes, b
         f"Connection: {'keep-alive' if keep else 'close'}\r\n\r\n"
     )
     return before.encode("ascii"), after.encode("ascii")
-
-
-def _error_of(exchange: Exchange) -> httpx.TransportError:
-    """Our evidence as httpx's classes; the text is the cause and nothing else."""
-    if exchange.wrote:
-        kind: type[httpx.TransportError] = httpx.ReadTimeout if exchange.cause is Cause.TIMEOUT else httpx.ReadError
-    elif exchange.cause is Cause.NO_SLOT:
-        kind = httpx.PoolTimeout
-    elif exchange.cause is Cause.CONNECT_TIMEOUT:
-        kind = httpx.ConnectTimeout
-    else:
-        kind = httpx.ConnectError
-    return kind(exchange.cause.value)

@@ -32,10 +32,11 @@ def is_signed(body: bytes, signature: bytes, timestamp: bytes | None, secret: st
     signed = body if timestamp is None else timestamp + b":" + body
     expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode()
     genuine = hmac.compare_digest(expected, signature.strip().lower())
-    return genuine and (timestamp is None or _is_recent(timestamp, now_ms))
+    return genuine and (timestamp is None or is_recent(timestamp, now_ms))
 
 
-def _is_recent(timestamp: bytes, now_ms: int) -> bool:
+def is_recent(timestamp: bytes, now_ms: int) -> bool:
+    """Whether a signed timestamp, in seconds since 1970, is near enough to now."""
     if len(timestamp) > _LONGEST_TIMESTAMP or not timestamp.isdigit():
         return False
     return abs(int(timestamp) - now_ms // 1000) <= TOLERANCE_SECONDS

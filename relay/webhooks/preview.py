@@ -18,12 +18,12 @@ def render_preview(receiver: Receiver, body: bytes, now_ms: int) -> str:
         Each text with its size and how many get it; what failed or reaches nobody; one line where nothing is sent.
 
     Raises:
-        PayloadError: the body is none.
+        AlertBodyError: the body is none.
     """
     notes: list[str] = []
     pages = page_alerts(receiver, parse_alerts(body), now_ms, lambda cause: notes.append(_failed(cause)))
     if pages.unaddressed:
-        notes.append(f"{pages.unaddressed} alert(s) reach nobody: no label names a number that is allowed.")
+        notes.append(f"Alerts that reach nobody: {pages.unaddressed}; no label names a number that is allowed.")
     texts = [_show(page) for page in pages.submissions]
     if not texts and not notes:
         notes.append("Nothing would be sent: this receiver gets no resolved alerts.")
@@ -32,8 +32,8 @@ def render_preview(receiver: Receiver, body: bytes, now_ms: int) -> str:
 
 def _show(page: Submission) -> str:
     facts = prepare_text(page.message, page.on_non_gsm).facts
-    size = f"{facts.segments} segment(s), {facts.characters} characters, {facts.encoding.value}"
-    return f"{page.message}\n-- {size}, to {len(page.recipients)} recipient(s)"
+    size = f"segments: {facts.segments}, characters: {facts.characters}, {facts.encoding.value}"
+    return f"{page.message}\n-- {size}, recipients: {len(page.recipients)}"
 
 
 def _failed(cause: str) -> str:

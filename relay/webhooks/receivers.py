@@ -1,30 +1,33 @@
 """Receivers: whom a webhook's alerts go to, and as what text. From what was told to what is handed to the core. Pure.
 
-Nobody outside chooses a number: what an alert's label or a generic body names must stand on the receiver's allow list.
+Nobody outside chooses a number: what an alert's label or a generic body names must stand on the receiver's allow list,
+unless its settings trust the sender with the choice (``any_recipient``).
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+from itertools import islice
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from relay.domain.codes import MessageType, NumberReason
+from relay.domain.codes import MessageType, NumberReason, Source
 from relay.domain.numbers import parse_number
-from relay.domain.secret import Secret
 from relay.sending.ports import Deduplication
-from relay.sending.requests import Submission
+from relay.sending.requests import AskedWindow, Submission
 from relay.settings import ReceiverSettings
-from relay.webhooks.alerts import Alert, AlertGroup, deduplication_key, name_parts
-from relay.webhooks.generic import FieldMapping, GenericMessage
+from relay.webhooks.alerts import AlertGroup, deduplication_key, name_parts
+from relay.webhooks.generic import MOST_RECIPIENTS, FieldMapping, GenericMessage
 from relay.webhooks.rendering import Wish, clean_lines, render_alerts, shorten
+from relay.webhooks.signatures import Signature, make_signatures
 from relay.webhooks.templates import AlertTemplate, TemplateFailed
 
 DEDUPLICATION_MS = 600_000
 """How long the same group is the same page: HA peers and retries come within it, repeats after it (SPEC section 8)."""
 
-_BETWEEN_NUMBERS = re.compile(r"[,;\n]")
+_BETWEEN_NUMBERS = re.compile(r"[,;/|\n]")
 
 TemplateTrouble = Callable[[str], None]
 """Told the cause when a template failed and the default text goes out."""
@@ -44,11 +47,17 @@ class Receiver(Struct, frozen=True, kw_only=True):
     message_type: MessageType
     resolved: bool
     expires_ms: int
-    hmac_secret: Secret | None
     mapping: FieldMapping
+    preset: str | None = None
+    any_recipient: bool = False
+    signatures: Mapping[Source, Signature] = {}
+    key_header: bytes | None = None
+    attribute_headers: bytes | None = None
+    window: AskedWindow | None = None
+    repeat_window_seconds: int = 0
 
 
-class Pages(Struct, frozen=True):
+class PagingPlan(Struct, frozen=True):
     """What one webhook comes to: a submission for each set of recipients, and how many alerts reach nobody."""
 
     submissions: tuple[Submission, ...]
@@ -61,6 +70,7 @@ def make_receivers(settings: Iterable[ReceiverSettings]) -> dict[str, Receiver]:
 
 
 def _make_receiver(settings: ReceiverSettings) -> Receiver:
+    window = settings.delivery_window
     return Receiver(
         name=settings.name,
         client=settings.client,
@@ -73,12 +83,22 @@ def _make_receiver(settings: ReceiverSettings) -> Receiver:
         message_type=settings.message_type,
         resolved=settings.resolved,
         expires_ms=settings.expires_seconds * 1000,
-        hmac_secret=settings.hmac_secret,
         mapping=FieldMapping(settings.fields),
+        preset=settings.preset,
+        any_recipient=settings.any_recipient,
+        signatures=make_signatures(settings),
+        key_header=_header(settings.key_header),
+        attribute_headers=_header(settings.attribute_headers),
+        window=None if window is None else AskedWindow(window.start, window.end, window.time_zone),
+        repeat_window_seconds=settings.repeat_window_seconds,
     )
 
 
-def page_alerts(receiver: Receiver, group: AlertGroup, now_ms: int, trouble: TemplateTrouble) -> Pages:
+def _header(name: str | None) -> bytes | None:
+    return None if name is None else name.lower().encode()
+
+
+def page_alerts(receiver: Receiver, group: AlertGroup, now_ms: int, trouble: TemplateTrouble) -> PagingPlan:
     """Turn a group of alerts into what is sent: one text for those who get the same alerts.
 
     Args:
@@ -90,9 +110,12 @@ def page_alerts(receiver: Receiver, group: AlertGroup, now_ms: int, trouble: Tem
     Returns:
         No submission where there is nothing to tell: resolved alerts for who wants none of them.
     """
-    alerts = group.alerts if receiver.resolved else tuple(alert for alert in group.alerts if alert.firing)
-    addressed = [_recipients_of(receiver, alert) for alert in alerts]
-    return Pages(
+    if not receiver.resolved:
+        group = _without_resolved(group)
+    alerts = group.alerts
+    recipients_of = cache(partial(_named_by_label, receiver))
+    addressed = [recipients_of(alert.labels.get(receiver.recipients_label or "", "")) for alert in alerts]
+    return PagingPlan(
         tuple(
             _page(receiver, replace(group, alerts=tuple(alerts[index] for index in told)), recipients, now_ms, trouble)
             for told, recipients in _share_out(addressed).items()
@@ -101,14 +124,21 @@ def page_alerts(receiver: Receiver, group: AlertGroup, now_ms: int, trouble: Tem
     )
 
 
+def _without_resolved(group: AlertGroup) -> AlertGroup:
+    """What still fires. Alerts that were cut off from a firing group may be all that does."""
+    firing = tuple(alert for alert in group.alerts if alert.firing)
+    left = replace(group, alerts=firing, cut_off=group.cut_off if group.firing else 0)
+    return left if firing or not left.cut_off else left.with_one_for_all()
+
+
 def _share_out(addressed: Sequence[tuple[str, ...]]) -> dict[tuple[int, ...], tuple[str, ...]]:
-    """Who is told which alerts: everybody once, with all that is for them; those who get the same, together.
+    """Group the recipients by the alerts that they get, so that each gets one message with all of theirs.
 
     Args:
         addressed: the recipients of each alert.
 
     Returns:
-        By the indexes of alerts, the recipients who are told just these.
+        For each set of alerts, by index: the recipients who get exactly these.
     """
     together: dict[tuple[str, ...], list[int]] = {}
     for index, recipients in enumerate(addressed):
@@ -126,8 +156,9 @@ def _share_out(addressed: Sequence[tuple[str, ...]]) -> dict[tuple[int, ...], tu
     return {indexes: tuple(recipients) for indexes, recipients in shared.items()}
 
 
-def page_message(receiver: Receiver, message: GenericMessage, body: bytes, now_ms: int) -> Pages:
-    """Turn a generic message into what is sent; the same body within the window is the same page.
+def page_message(receiver: Receiver, message: GenericMessage, body: bytes, now_ms: int) -> PagingPlan:
+    """Turn a generic message into what is sent; the same body within the window is the same page, or the same text
+    where the receiver wants that.
 
     Args:
         receiver: whom it is for.
@@ -137,14 +168,15 @@ def page_message(receiver: Receiver, message: GenericMessage, body: bytes, now_m
     """
     recipients = receiver.recipients
     if message.recipients is not None:
-        recipients = _allowed(receiver, message.recipients) or recipients
+        named = (number for text in message.recipients for number in _split(text))
+        recipients = _allowed(receiver, tuple(islice(named, MOST_RECIPIENTS))) or recipients
     text = shorten(clean_lines(message.message), receiver.wish.fits)
     if not recipients or not text:
-        return Pages((), unaddressed=1)
+        return PagingPlan((), unaddressed=1)
     what = message.deduplication_key or hashlib.sha256(body).hexdigest()
     submission = _submission(receiver, recipients, text, name_parts("generic", receiver.name, what), now_ms)
     kind = message.message_type or receiver.message_type
-    return Pages(
+    return PagingPlan(
         (
             replace(
                 submission,
@@ -152,6 +184,10 @@ def page_message(receiver: Receiver, message: GenericMessage, body: bytes, now_m
                 message_type=kind,
                 words_only_warn=kind is MessageType.ALERT,
                 reference=message.reference or submission.reference,
+                send_at=message.send_at,
+                expires_at=max(now_ms, message.send_at or 0) + receiver.expires_ms,
+                repeat_window_seconds=receiver.repeat_window_seconds or None,
+                deduplication=None if receiver.repeat_window_seconds else submission.deduplication,
             ),
         )
     )
@@ -182,22 +218,30 @@ def _submission(receiver: Receiver, recipients: tuple[str, ...], text: str, key:
         reference=receiver.name,
         on_non_gsm=receiver.wish.folding,
         expires_at=now_ms + receiver.expires_ms,
+        delivery_window=receiver.window,
         words_only_warn=receiver.message_type is MessageType.ALERT,
         deduplication=Deduplication(key, DEDUPLICATION_MS),
     )
 
 
-def _recipients_of(receiver: Receiver, alert: Alert) -> tuple[str, ...]:
+def _named_by_label(receiver: Receiver, label: str) -> tuple[str, ...]:
     """Whom an alert goes to: those its label names and who may be named, else the receiver's own recipients."""
     if receiver.recipients_label is None:
         return receiver.recipients
-    named = _BETWEEN_NUMBERS.split(alert.labels.get(receiver.recipients_label, ""))
-    return _allowed(receiver, named) or receiver.recipients
+    return _allowed(receiver, _split(label)) or receiver.recipients
+
+
+def _split(text: str) -> Sequence[str]:
+    return _BETWEEN_NUMBERS.split(text, MOST_RECIPIENTS)[:MOST_RECIPIENTS]
 
 
 def _allowed(receiver: Receiver, named: Sequence[str]) -> tuple[str, ...]:
     numbers = (_normalize(number) for number in named)
-    return tuple(dict.fromkeys(number for number in numbers if number in receiver.allowed))
+    return tuple(dict.fromkeys(number for number in numbers if number and _may_get(receiver, number)))
+
+
+def _may_get(receiver: Receiver, number: str) -> bool:
+    return receiver.any_recipient or number in receiver.allowed
 
 
 def _normalize(text: str) -> str:

@@ -18,6 +18,12 @@ from relay.webhooks.alerts import Alert, AlertGroup
 TELLING_LABELS = ("severity", "service", "job", "namespace", "cluster", "instance", "pod", "env")
 """Labels that tell most, in the order in which they are shown; dropped from the end."""
 
+WORDS = ("summary", "message", "title", "description")
+"""Annotations that say what is the matter, the best first; written in any case (SPEC, "Second edition")."""
+
+_RULELESS_NAMES = frozenset({"datasourcenodata", "datasourceerror"})
+"""Names that Grafana gives to alerts about a rule that gave no answer; its label ``rulename`` says which rule."""
+
 MOST_SHOWN = 5
 _SUMMARY_LENGTHS = (160, 80, 40, 0)
 _LONGEST_LABEL = 40
@@ -136,12 +142,27 @@ def _more(count: int) -> list[str]:
 
 
 def _line_of(alert: Alert) -> _Line:
+    labels, annotations = _fold_names(alert.labels), _fold_names(alert.annotations)
+    name = _label(labels, "alertname")
+    if not name or name.casefold() in _RULELESS_NAMES:
+        name = " ".join(part for part in (name, _label(labels, "rulename")) if part)
+    said = (_said(values, word) for word in WORDS for values in (annotations, labels))
     return _Line(
         firing=alert.firing,
-        name=_label(alert.labels, "alertname") or "alert",
-        told=tuple(_label(alert.labels, name) for name in TELLING_LABELS),
-        summary=_said(alert.annotations, "summary") or _said(alert.annotations, "description"),
+        name=name or "alert",
+        told=tuple(_label(labels, label) for label in TELLING_LABELS),
+        summary=next(filter(None, said), ""),
     )
+
+
+def _fold_names(values: Mapping[str, str]) -> dict[str, str]:
+    """What says something, by name in lower case; a name that is written so itself goes first."""
+    folded: dict[str, str] = {}
+    for name, value in values.items():
+        if value and not value.isspace():
+            plain = name.strip().casefold()
+            folded[plain] = value if name == plain else folded.get(plain, value)
+    return folded
 
 
 def _label(labels: Mapping[str, str], name: str) -> str:

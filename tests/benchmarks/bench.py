@@ -21,8 +21,8 @@ from pathlib import Path
 import uvloop
 from measure import Load, cpu_seconds, free_port, load, resident_mib, running_kannel, running_nginx, wait_for_port
 
-from support_postgres import PostgresServer, find_server_programs
-from support_relay import ClientKey, make_client, make_relay
+from support.postgres import PostgresServer, find_server_programs
+from support.relay import ClientKey, make_client, make_relay
 
 HERE = Path(__file__).parent
 KEEPALIVE = "[smsclone]\nkeepalive_seconds = 30\n"
@@ -169,7 +169,7 @@ def wait_until_idle(pids: Sequence[int]) -> float:
 
 
 def print_table(rows: list[list[str]]) -> None:
-    """Print a Markdown table, as the README shows it."""
+    """Print a Markdown table, as the page beside this file shows it."""
     print("| " + " | ".join(HEADER) + " |")
     print("| " + " | ".join("---" for _ in HEADER) + " |")
     for row in rows:

@@ -1,4 +1,4 @@
-"""CPU of the journal a notification: claim with the right to dial, record with completion, at 50 in flight.
+"""CPU of the journal a notification: claim with the right to dial, record with the end, at 50 in flight.
 
     python tests/benchmarks/bench_journal.py sqlite:///bench.db [notifications]
     python tests/benchmarks/bench_journal.py postgresql://… [notifications]
@@ -20,7 +20,7 @@ import uvloop
 from relay.domain.notification import Mode
 from relay.journal import open_journal
 from relay.sending.ports import Claim, Journal
-from support_journal import NOON, SENT, accept, completion, first_call, make_claim
+from support.journal import NOON, SENT, accept, ended, first_call, make_claim
 
 IN_FLIGHT = 50
 BATCH = 100
@@ -48,7 +48,7 @@ async def _send_all(journal: Journal, claims: list[Claim]) -> None:
     async def worker() -> None:
         for claim in waiting:
             ref = first_call(await accept(journal, claim))
-            await journal.record(ref, (SENT,), completion=completion())
+            await journal.record(ref, (SENT,), ended=ended())
 
     await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
 

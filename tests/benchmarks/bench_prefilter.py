@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from relay.domain.blocked_words import Found, WordEntry, WordMatcher
 from relay.domain.codes import MessageType
+from relay.domain.words import WordEntry, WordMatch, WordMatcher
 
 FEW, MANY = 1_000, 100_000
 TEXT_CHARACTERS = 1_600
@@ -52,7 +52,7 @@ def main() -> None:
         print(f"{count:>9,} entries: {measure_memory_apart(count):6.1f} MiB")
 
 
-def find(matcher: WordMatcher, text: str) -> list[Found]:
+def find(matcher: WordMatcher, text: str) -> list[WordMatch]:
     return matcher.find(text, field="message", message_type=MessageType.TRANSACTIONAL)
 
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -23,35 +23,33 @@ import msgspec
 import uvloop
 from measure import running_nginx
 
+from relay.app.adapters import SystemClock
 from relay.app.composition import Relay
-from relay.domain.codes import Permission, ProblemCode
 from relay.domain.codes import Route as SmsRoute
-from relay.domain.errors import Refusal
-from relay.domain.notification import CallState, Mode, Stored
+from relay.domain.codes import Source
+from relay.domain.notification import CallState, Mode, Stored, conclude
+from relay.domain.templates import TemplateBook
 from relay.http.answers import answer_response
+from relay.http.application import Surroundings, build_application
+from relay.http.asgi import Head
 from relay.http.auth import Gate
 from relay.http.bodies import check_nesting
-from relay.http.edge import Edge
-from relay.http.exchange import Exchange, Reply, Route
-from relay.http.responder import Responder
-from relay.http.routes import RouteTable
 from relay.http.schemas import NotificationRequest, decode, to_submission
 from relay.observability.logs import Log
 from relay.observability.recorder import Recorder
-from relay.sending.accept import Accepted
-from relay.sending.completion import completion_of
-from relay.sending.dispatcher import Dispatcher
 from relay.sending.events import Event
-from relay.sending.ports import CallRef, SendOutcome, SendResult
+from relay.sending.ports import CallRef, DialLease, Lease, SendOutcome, SendResult
 from relay.sending.prepare import prepare
 from relay.sending.report import Report
 from relay.sending.requests import Answer, Caller
+from relay.sending.service import Service
+from relay.sending.turns import Turns
 from relay.settings import load_settings
-from relay.smsclone.answers import match_outcomes, parse_answer
 from relay.smsclone.query import Queries
+from relay.smsclone.record_redaction import RecordRedactor, list_forms
 from relay.smsclone.transport import BilledGetTransport
-from relay.smsclone.withholding import Withholding, list_forms
-from support_relay import ClientKey, make_client, make_relay
+from relay.smsclone.upstream_answers import match_outcomes, parse_answer
+from support.relay import ClientKey, make_client, make_relay
 
 ROUNDS = 5
 HIDDEN = list_forms("demo", "p4ssword")
@@ -133,6 +131,8 @@ def make_scope(client: ClientKey) -> dict[str, Any]:
         "http_version": "1.1",
         "method": "POST",
         "path": "/v1/notifications",
+        "raw_path": b"/v1/notifications",
+        "root_path": "",
         "query_string": b"",
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
@@ -149,25 +149,21 @@ async def send(message: Any) -> None:
 
 async def profile(stages: Stages, relay: Relay, client: ClientKey, upstream: str) -> None:
     """Every stage, in the order in which a notification meets them."""
-    dispatcher = relay.dispatcher
+    service = relay.service
     policy = relay._clients[client.name]
-    caller = Caller(client=policy, source=Exchange(make_scope(client), receive).source, request_id="01")
+    caller = Caller(client=policy, source=Source.API, request_id="01")
+    head = Head(make_scope(client)["headers"])
     gate = Gate(lambda: relay._keys, lambda: relay._clients, relay._clock)
-    exchange = Exchange(make_scope(client), receive)
-
-    await stages.one_by_one("edge: head, request id, answer", edge_stage(relay, client))
-    await stages.one_by_one("auth", lambda: gate.admit(exchange, Permission.SEND))
 
     def read() -> Any:
         check_nesting(BODY)
         return to_submission(decode(BODY, NotificationRequest), "key")
 
-    await stages.one_by_one("decode", read)
     submission = read()
-    rules, line = relay._rules, dispatcher._line
+    rules, channel = relay._rules, service._channels.accounts["smsclone"]
 
     def judge() -> Any:
-        return prepare(submission, policy, rules, line.upstream, asynchronous=False, now_ms=0)
+        return prepare(submission, policy, rules, channel.upstream, asynchronous=False, now_ms=0)
 
     matcher = rules.matcher
 
@@ -179,69 +175,88 @@ async def profile(stages: Stages, relay: Relay, client: ClientKey, upstream: str
     before = stages.total
     await stages.one_by_one("prefilter", search)
     words = stages.total - before
+    prepared = judge()
+    lease = await claim_one(service, prepared, caller)
+    stored, _ = finish(lease.stored)
+    front = front_stage(relay, client, gate, stored)
+    await stages.one_by_one("front: head, key, routing, body, answer", front)
+    before = stages.total
+    await stages.one_by_one("of which: key", lambda: gate.identify(head, Source.API))
+    await stages.one_by_one("of which: decode", read)
+    await stages.one_by_one(
+        "of which: encode", lambda: answer_response(Answer(stored=stored), "01", service.begin_slices())
+    )
+    stages.total = before
     await stages.one_by_one("validate, route, chunk (with the prefilter)", judge)
     stages.total -= words
-    prepared = judge()
-    await journal_stages(stages, dispatcher, prepared, caller)
+    await journal_stages(stages, service, prepared, caller)
     await smsclone_stages(stages, upstream)
-    await told_stages(stages, relay, prepared, caller)
+    await told_stages(stages, relay, prepared, lease, caller)
 
 
-def edge_stage(relay: Relay, client: ClientKey) -> Callable[[], Any]:
-    """The edge around an endpoint that answers at once."""
-
-    async def endpoint(exchange: Exchange) -> Reply:
-        await exchange.receive()
-        return Reply(200, b"{}")
-
-    async def unrouted(scope: Any, receive: Any, send: Any) -> None:
-        raise Refusal(ProblemCode.NOT_FOUND, "")
-
-    route = Route("POST", "/v1/notifications", endpoint)
-    table = RouteTable([route])
+def front_stage(relay: Relay, client: ClientKey, gate: Gate, stored: Stored) -> Callable[[], Any]:
+    """The whole front around a core that answers every send with the same notification."""
     quiet = Unheard()
-    edge = Edge(
-        unrouted,
-        {("POST", route.path): route},
-        table,
-        responder=Responder(quiet, table),
-        events=quiet,
-        recorder=quiet,
-        clock=relay._clock,
-        ids=relay._ids,
+    core: Any = Answering(stored)
+    front = build_application(
+        Surroundings(events=quiet, recorder=quiet, clock=relay._clock, ids=relay._ids),
+        sending=core,
+        operations=core,
+        gate=gate,
+        metrics=relay.metrics,
+        templates=TemplateBook,
+        word_lists=lambda: "ok",
+        template_state=lambda: "ok",
+        document=dict,
     )
-    return lambda: edge(make_scope(client), receive, send)
+    return lambda: front(make_scope(client), receive, send)
 
 
-async def journal_stages(stages: Stages, dispatcher: Dispatcher, prepared: Any, caller: Caller) -> None:
+class Answering:
+    """A core that answers at once."""
+
+    def __init__(self, stored: Stored) -> None:
+        self._answer = Answer(stored=stored)
+        self.begin_slices = Turns(SystemClock()).begin
+
+    def arrive(self, _: Caller) -> Any:
+        """There is always a place."""
+        return nullcontext()
+
+    async def send(self, *_: Any) -> Answer:
+        """The answer."""
+        return self._answer
+
+
+async def journal_stages(stages: Stages, service: Service, prepared: Any, caller: Caller) -> None:
     """Claim with the right to dial, then record: two writes, each durable before what follows."""
     keys = count()
-    claimed: list[Accepted] = []
+    claimed: list[Lease] = []
 
     async def claim() -> None:
         fresh = msgspec.structs.replace(prepared.submission, idempotency_key=f"key-{next(keys)}")
         request = msgspec.structs.replace(prepared, submission=fresh)
-        claimed.append(await claim_one(dispatcher, request, caller))
+        claimed.append(await claim_one(service, request, caller))
 
     await stages.together("journal: fingerprint, claim", claim)
     outcomes = make_outcomes()
 
     async def record() -> None:
         accepted = claimed.pop()
-        await dispatcher.journal.record(reference_of(accepted), outcomes, completion=finish(accepted.stored)[1])
+        await service._runtime.journal.record(reference_of(accepted), outcomes, ended=finish(accepted.stored)[1])
 
     await stages.together("journal: outcome and end", record)
 
 
-async def claim_one(dispatcher: Dispatcher, prepared: Any, caller: Caller) -> Accepted:
+async def claim_one(service: Service, prepared: Any, caller: Caller) -> Lease:
     """Claim what nobody has claimed before."""
-    [accepted] = await dispatcher._acceptance.claim([prepared], caller, Mode.SYNCHRONOUS, dials=True)
-    assert isinstance(accepted, Accepted)
-    assert accepted.may_dial
+    [accepted] = await service._lifecycle._acceptance.claim([prepared], caller, Mode.SYNCHRONOUS, dials=True)
+    assert isinstance(accepted, Lease)
+    assert isinstance(accepted, DialLease)
     return accepted
 
 
-def reference_of(accepted: Accepted) -> CallRef:
+def reference_of(accepted: Lease) -> CallRef:
     """The one call of a notification to one number."""
     return CallRef(accepted.stored.notification.id, accepted.stored.calls[0].ordinal, accepted.fence)
 
@@ -249,14 +264,16 @@ def reference_of(accepted: Accepted) -> CallRef:
 def make_outcomes() -> Any:
     """What a good answer comes to."""
     answer: Any = parse_answer(ANSWER)
-    return match_outcomes(answer.records, ("2348012345678",), Withholding(HIDDEN, "Your order 1204 is on its way."))[0]
+    return match_outcomes(answer.records, ("2348012345678",), RecordRedactor(HIDDEN, "Your order 1204 is on its way."))[
+        0
+    ]
 
 
 def finish(stored: Stored) -> tuple[Stored, Any]:
-    """A notification at its end, and its completion."""
+    """A notification at its end, and how it ended."""
     done = msgspec.structs.replace(stored.calls[0], state=CallState.DONE, dialled=True, outcomes=make_outcomes())
     ended = msgspec.structs.replace(stored, calls=(done,), completed_at=1, owned=False)
-    return ended, completion_of(ended, 1)
+    return ended, conclude(ended, 1)
 
 
 async def smsclone_stages(stages: Stages, upstream: str) -> None:
@@ -288,20 +305,18 @@ async def smsclone_stages(stages: Stages, upstream: str) -> None:
     await stages.one_by_one("smsclone: read the answer", make_outcomes)
 
 
-async def told_stages(stages: Stages, relay: Relay, prepared: Any, caller: Caller) -> None:
-    """The answer, and what log and metrics are told."""
-    accepted = await claim_one(relay.dispatcher, prepared, caller)
-    stored, _ = finish(accepted.stored)
-    await stages.one_by_one("encode the answer", lambda: answer_response(Answer(stored=stored), "01"))
+async def told_stages(stages: Stages, relay: Relay, prepared: Any, lease: Lease, caller: Caller) -> None:
+    """What log and metrics are told."""
+    stored, ended = finish(lease.stored)
     kept = Kept()
     report, result = (
         Report(kept),
         SendResult(outcome=SendOutcome.ACCEPTED, outcomes=make_outcomes(), cause="answered", seconds=0.01),
     )
-    report.key_checked(prepared, accepted)
-    report.claimed(prepared, accepted.stored)
+    report.key_checked(prepared, lease)
+    report.claimed(prepared, lease.stored)
     report.call_finished(stored.notification, stored.calls[0], result)
-    report.completed(stored, 0.01, "01")
+    report.completed(stored, ended, 0.01, "01")
 
     def tell(recorder: Recorder) -> None:
         for event in kept.events:

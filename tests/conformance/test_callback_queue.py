@@ -5,24 +5,25 @@ from typing import Any
 
 import pytest
 
+from relay.domain.callback_rules import CallbackOutcome
 from relay.domain.codes import NotificationStatus, ResolvedBy
 from relay.domain.notification import overall_status, view_recipients
 from relay.journal.base import StoredJournal
 from relay.sending.callback_queue import CallbackKind, DueCallback
 from relay.sending.ports import CallRef, Claim
-from support_journal import (
+from support.journal import (
     DAY_MS,
     NO_ANSWER,
     NOON,
     SENT,
     accept,
     audit,
-    completion,
+    ended,
     first_call,
     make_queued,
     send,
 )
-from support_stores import Store
+from support.stores import Store
 
 URL = "https://orders.internal/sms"
 END = NOON + 1_000
@@ -80,7 +81,7 @@ async def test_the_last_of_several_calls_puts_it_in_line(journal: StoredJournal)
         assert await journal.start_dialling(ref)
     await journal.record(refs[0], (SENT,))
     assert await take(journal) == []
-    await journal.record(refs[1], (SENT,), completion=completion(callback_url=URL))
+    await journal.record(refs[1], (SENT,), ended=ended(callback_url=URL))
 
     assert len(await take(journal)) == 1
 
@@ -108,7 +109,7 @@ async def test_an_unknown_outcome_that_becomes_definite_calls_back_again(journal
     claim = make_calling()
     await finish(journal, claim, outcome=NO_ANSWER)
     [first] = await take(journal)
-    await journal.finish_callback(first.id)
+    await journal.finish_callback(first.id, first.stored.notification.id, CallbackOutcome.DELIVERED, END)
     await journal.settle(claim.notification.id, {0: SENT}, ResolvedBy.OPERATOR, END + 5_000, audit("settle"))
     [second] = await take(journal, END + 5_000)
 
@@ -124,7 +125,7 @@ async def test_a_late_answer_calls_back_again(journal: StoredJournal, store: Sto
     [taken] = await journal.take(["billing"], [claim.notification.message_type], 1, NOON)
     ref = CallRef(claim.notification.id, first_call(accepted).ordinal, taken.fence)
     await journal.start_dialling(ref)
-    await journal.record(ref, (NO_ANSWER,), completion=completion(NotificationStatus.UNKNOWN, callback_url=URL))
+    await journal.record(ref, (NO_ANSWER,), ended=ended(NotificationStatus.UNKNOWN, callback_url=URL))
     store.clock.wall_ms = END + 2_000
     await journal.record(ref, (SENT,))
 
@@ -143,7 +144,7 @@ async def test_an_unknown_outcome_that_is_settled_before_the_end_calls_back_once
 
     assert await take(journal) == []
     await journal.start_dialling(two)
-    await journal.record(two, (SENT,), completion=completion(callback_url=URL))
+    await journal.record(two, (SENT,), ended=ended(callback_url=URL))
     assert [due.kind for due in await take(journal)] == [CallbackKind.COMPLETED]
 
 
@@ -151,8 +152,8 @@ async def test_a_repeated_record_puts_nothing_in_line_again(journal: StoredJourn
     claim = make_calling()
     await finish(journal, claim)
     [due] = await take(journal)
-    await journal.finish_callback(due.id)
-    await journal.complete(claim.notification.id, completion(callback_url=URL))
+    await journal.finish_callback(due.id, due.stored.notification.id, CallbackOutcome.DELIVERED, END)
+    await journal.end(claim.notification.id, ended(callback_url=URL))
 
     assert await take(journal, END + DAY_MS) == []
 
@@ -178,8 +179,8 @@ async def test_what_is_put_off_comes_again_then(journal: StoredJournal) -> None:
 async def test_what_is_finished_does_not_come_again(journal: StoredJournal) -> None:
     await finish(journal, make_calling())
     [due] = await take(journal)
-    await journal.finish_callback(due.id)
-    await journal.finish_callback(due.id)
+    await journal.finish_callback(due.id, due.stored.notification.id, CallbackOutcome.DELIVERED, END)
+    await journal.finish_callback(due.id, due.stored.notification.id, CallbackOutcome.DELIVERED, END)
     await journal.put_off_callback(due.id, END)
 
     assert await take(journal, END + DAY_MS) == []
@@ -238,7 +239,7 @@ async def test_an_address_that_was_gone_gets_another_chance_after_the_retention(
 
 async def test_a_callback_whose_notification_was_purged_goes_with_it(journal: StoredJournal, store: Store) -> None:
     await finish(journal, make_calling())
-    await journal.purge(NOON + 1)
+    await journal.purge(END + 1)
 
     assert await take(journal) == []
     assert store.query("SELECT count(*) FROM callbacks") == [(0,)]

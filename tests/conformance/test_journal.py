@@ -10,15 +10,16 @@ from relay.sending.ports import (
     CallRef,
     Cap,
     Claim,
-    Claimed,
     Deduplication,
+    DialLease,
     Duplicate,
     Journal,
     JournalUnavailable,
     KeyTaken,
+    Lease,
     RecordResult,
 )
-from support_journal import (
+from support.journal import (
     DAY_MS,
     NO_ANSWER,
     NOON,
@@ -28,7 +29,7 @@ from support_journal import (
     accept,
     audit,
     codes,
-    completion,
+    ended,
     first_call,
     found,
     listing,
@@ -36,7 +37,7 @@ from support_journal import (
     make_queued,
     send,
 )
-from support_stores import Store
+from support.stores import Store
 
 # --- acceptance ---------------------------------------------------------------------------------------------------
 
@@ -82,7 +83,7 @@ async def test_results_come_in_the_order_of_the_claims(journal: Journal) -> None
 
     results = await journal.claim(claims)
 
-    assert [r.stored.notification.id for r in results if isinstance(r, Claimed)] == [c.notification.id for c in claims]
+    assert [r.stored.notification.id for r in results if isinstance(r, Lease)] == [c.notification.id for c in claims]
 
 
 async def test_no_claims_bring_no_results(journal: Journal) -> None:
@@ -133,7 +134,7 @@ async def test_of_racers_with_one_key_exactly_one_is_claimed(journal: Journal) -
 
     results = await asyncio.gather(*(journal.claim([claim]) for claim in claims))
 
-    [winner] = [result for [result] in results if isinstance(result, Claimed)]
+    [winner] = [result for [result] in results if isinstance(result, Lease)]
     losers = [result.stored for [result] in results if isinstance(result, KeyTaken)]
     assert len(losers) == 19
     assert {stored.notification.id for stored in losers} == {winner.stored.notification.id}
@@ -145,7 +146,7 @@ async def test_two_claims_with_one_key_in_one_list_behave_like_two_racers(journa
 
     won, lost = await journal.claim([first, second])
 
-    assert isinstance(won, Claimed)
+    assert isinstance(won, Lease)
     assert isinstance(lost, KeyTaken)
     assert lost.stored == won.stored
     assert await journal.find(second.notification.id) is None
@@ -156,7 +157,7 @@ async def test_the_same_key_of_another_client_is_another_key(journal: Journal) -
         [make_claim(idempotency_key="k"), make_claim(idempotency_key="k", client="monitoring")]
     )
 
-    assert [type(result) for result in results] == [Claimed, Claimed]
+    assert [type(result) for result in results] == [Lease, Lease]
 
 
 async def test_a_taken_key_gives_the_stored_outcome(journal: Journal) -> None:
@@ -178,7 +179,7 @@ async def test_a_key_older_than_its_window_is_given_up(journal: Journal) -> None
     )
 
     assert isinstance(early, KeyTaken)
-    assert sorted(type(result).__name__ for [result] in results) == ["Claimed"] + ["KeyTaken"] * 4
+    assert sorted(type(result).__name__ for [result] in results) == ["KeyTaken"] * 4 + ["Lease"]
     assert (await found(journal, old)).completed_at is not None
 
 
@@ -219,7 +220,7 @@ async def test_of_a_pair_that_delivers_at_once_one_is_accepted(journal: Journal)
 
     results = await asyncio.gather(*(journal.claim([make_queued(claim=group)]) for _ in range(8)))
 
-    assert sorted(type(result).__name__ for [result] in results) == ["Claimed"] + ["Duplicate"] * 7
+    assert sorted(type(result).__name__ for [result] in results) == ["Duplicate"] * 7 + ["Queued"]
 
 
 async def test_a_group_is_new_again_after_its_window(journal: Journal) -> None:
@@ -261,11 +262,11 @@ async def test_a_claim_may_give_the_right_to_dial_once(journal: Journal) -> None
     accepted = await accept(journal, claim)
     ref = first_call(accepted)
 
-    assert accepted.may_dial
+    assert isinstance(accepted, DialLease)
     assert [(call.state, call.dialled) for call in accepted.stored.calls] == [(CallState.DIALLING, True)]
     assert await journal.find(ref.notification_id) == accepted.stored
     assert not await journal.start_dialling(ref)
-    assert await journal.record(ref, [SENT], completion=completion()) is RecordResult.RECORDED
+    assert await journal.record(ref, [SENT], ended=ended()) is RecordResult.RECORDED
 
 
 async def test_a_claim_that_is_repeated_gives_the_right_to_dial_again_while_nobody_has_touched_it(
@@ -274,9 +275,9 @@ async def test_a_claim_that_is_repeated_gives_the_right_to_dial_again_while_nobo
     claim = make_claim(claim={"dials": True})
     await accept(journal, claim)
 
-    assert (await accept(journal, claim)).may_dial
-    await journal.record(first_call(await accept(journal, claim)), [NOT_SENT], completion=completion())
-    assert not (await accept(journal, claim)).may_dial
+    assert isinstance(await accept(journal, claim), DialLease)
+    await journal.record(first_call(await accept(journal, claim)), [NOT_SENT], ended=ended())
+    assert not isinstance(await accept(journal, claim), DialLease)
 
 
 async def test_of_a_claim_that_may_dial_only_what_is_not_capped_is_dialling(journal: Journal) -> None:
@@ -333,11 +334,11 @@ async def test_from_dialling_any_outcome_is_taken_whatever_the_fence(journal: Jo
 async def test_a_repeated_record_changes_nothing(journal: Journal) -> None:
     ref = first_call(await accept(journal, make_claim("2348012345678", "2348012345679")))
     await journal.start_dialling(ref)
-    end = completion(NotificationStatus.PARTIAL)
-    assert await journal.record(ref, [SENT, NO_ANSWER], completion=end) is RecordResult.RECORDED
+    end = ended(NotificationStatus.PARTIAL)
+    assert await journal.record(ref, [SENT, NO_ANSWER], ended=end) is RecordResult.RECORDED
     before = await journal.find(ref.notification_id)
 
-    assert await journal.record(ref, [SENT, NO_ANSWER], completion=end) is RecordResult.STALE
+    assert await journal.record(ref, [SENT, NO_ANSWER], ended=end) is RecordResult.STALE
     assert await journal.find(ref.notification_id) == before
 
 
@@ -368,7 +369,7 @@ async def test_a_call_that_was_ended_meanwhile_is_replaced_by_nothing(journal: J
     claim = make_claim("2348012345678", "2348012345679")
     ref = first_call(await accept(journal, claim))
     await journal.start_dialling(ref)
-    await journal.record(ref, [NO_ANSWER, NO_ANSWER], completion=completion(NotificationStatus.UNKNOWN))
+    await journal.record(ref, [NO_ANSWER, NO_ANSWER], ended=ended(NotificationStatus.UNKNOWN))
     halves = [PlannedCall(route=Route.DND, recipients=(index,), level=1) for index in (0, 1)]
 
     assert await journal.record(ref, [], follow_ups=halves) is RecordResult.STALE
@@ -419,13 +420,13 @@ async def test_a_notification_ends_only_when_every_call_is_done(journal: Journal
     await journal.start_dialling(first)
     await journal.start_dialling(second)
 
-    await journal.record(first, [SENT], completion=completion())
-    assert not await journal.complete(claim.notification.id, completion())
+    await journal.record(first, [SENT], ended=ended())
+    assert not await journal.end(claim.notification.id, ended())
     assert (await found(journal, claim)).completed_at is None
 
-    await journal.record(second, [REJECTED], completion=completion(NotificationStatus.PARTIAL))
+    await journal.record(second, [REJECTED], ended=ended(NotificationStatus.PARTIAL))
     assert (await found(journal, claim)).completed_at == NOON + 1_000
-    assert not await journal.complete(claim.notification.id, completion())
+    assert not await journal.end(claim.notification.id, ended())
 
 
 async def test_completing_says_whether_it_did(journal: Journal) -> None:
@@ -433,9 +434,9 @@ async def test_completing_says_whether_it_did(journal: Journal) -> None:
     ref = first_call(await accept(journal, claim))
     await journal.record(ref, [NOT_SENT])
 
-    assert await journal.complete(claim.notification.id, completion(NotificationStatus.NOT_SENT))
-    assert not await journal.complete(claim.notification.id, completion(NotificationStatus.NOT_SENT))
-    assert not await journal.complete("01900000-0000-7000-8000-ffffffffffff", completion())
+    assert await journal.end(claim.notification.id, ended(NotificationStatus.NOT_SENT))
+    assert not await journal.end(claim.notification.id, ended(NotificationStatus.NOT_SENT))
+    assert not await journal.end("01900000-0000-7000-8000-ffffffffffff", ended())
 
 
 async def test_the_text_is_erased_at_the_end_and_its_hash_stays(store: Store) -> None:
@@ -448,7 +449,7 @@ async def test_the_text_is_erased_at_the_end_and_its_hash_stays(store: Store) ->
     await send(journal, make_claim())
     ref = CallRef(claim.notification.id, 1, 1)
     await journal.start_dialling(ref)
-    await journal.record(ref, [SENT], completion=completion())
+    await journal.record(ref, [SENT], ended=ended())
 
     stored = await found(journal, claim)
     assert stored.notification.message is None
@@ -489,7 +490,7 @@ async def test_only_the_unknown_recipients_of_a_call_are_settled(journal: Journa
     claim = make_claim("2348012345678", "2348012345679", "2348012345670")
     ref = first_call(await accept(journal, claim))
     await journal.start_dialling(ref)
-    await journal.record(ref, [REJECTED, NO_ANSWER, NO_ANSWER], completion=completion(NotificationStatus.PARTIAL))
+    await journal.record(ref, [REJECTED, NO_ANSWER, NO_ANSWER], ended=ended(NotificationStatus.PARTIAL))
 
     assert await journal.record(ref, [SENT, SENT, NO_ANSWER]) is RecordResult.SETTLED
     assert codes(await found(journal, claim)) == [Code.REJECTED, Code.SENT, Code.NO_ANSWER]
@@ -506,7 +507,7 @@ async def test_a_late_answer_before_the_end_is_in_the_end(journal: Journal) -> N
     await journal.record(first, [NO_ANSWER])
     assert await journal.record(first, [SENT]) is RecordResult.SETTLED
 
-    await journal.record(second, [SENT], completion=completion(NotificationStatus.PARTIAL))
+    await journal.record(second, [SENT], ended=ended(NotificationStatus.PARTIAL))
 
     [listed] = await journal.select(listing(status=NotificationStatus.SENT))
     assert listed == await found(journal, claim)
@@ -546,12 +547,12 @@ async def test_settling_what_is_not_unknown_changes_and_keeps_nothing(store: Sto
 
 async def test_of_two_replicas_that_settle_at_once_exactly_one_does(shared_store: Store) -> None:
     one, other = await shared_store.open(), await shared_store.open()
-    claims = [make_claim() for _ in range(40)]
+    claims = [make_claim() for _ in range(15)]
     await one.claim(claims)
     for claim in claims:
         ref = CallRef(claim.notification.id, 1, 1)
         await one.start_dialling(ref)
-        await one.record(ref, [NO_ANSWER], completion=completion(NotificationStatus.UNKNOWN))
+        await one.record(ref, [NO_ANSWER], ended=ended(NotificationStatus.UNKNOWN))
 
     async def race(claim: Claim) -> list[bool]:
         """Whether each of four settled it: two late answers, then two operators."""
@@ -564,7 +565,7 @@ async def test_of_two_replicas_that_settle_at_once_exactly_one_does(shared_store
 
     outcomes = await asyncio.gather(*(race(claim) for claim in claims))
 
-    assert [sum(outcome) for outcome in outcomes] == [1] * 40
+    assert [sum(outcome) for outcome in outcomes] == [1] * len(claims)
     assert shared_store.query("SELECT count(*) FROM audit") == [(sum(sum(outcome[2:]) for outcome in outcomes),)]
 
 
@@ -576,8 +577,8 @@ async def test_of_two_replicas_that_end_at_once_exactly_one_does(shared_store: S
         await one.record(CallRef(claim.notification.id, 1, 1), [NOT_SENT])
 
     async def race(claim: Claim) -> int:
-        end = completion(NotificationStatus.NOT_SENT)
-        return sum(await asyncio.gather(*(journal.complete(claim.notification.id, end) for journal in (one, other))))
+        end = ended(NotificationStatus.NOT_SENT)
+        return sum(await asyncio.gather(*(journal.end(claim.notification.id, end) for journal in (one, other))))
 
     assert await asyncio.gather(*(race(claim) for claim in claims)) == [1] * 40
 

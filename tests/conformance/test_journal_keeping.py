@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from relay.domain.codes import Code, NotificationStatus, Status
+from relay.domain.codes import Code, MessageType, NotificationStatus, Status
 from relay.domain.notification import CallState, Entry, Outcome, Stored, UpstreamRecord, view_recipients
-from relay.sending.ports import CallRef, Claim, Cursor, Deduplication, Duplicate, Journal, KeyTaken
-from support_journal import (
+from relay.journal.retention import purge_limits
+from relay.sending.ports import CallRef, Claim, Cursor, Deduplication, Duplicate, Journal, KeyTaken, UnknownFilter
+from support.journal import (
     DAY_MS,
     NO_ANSWER,
     NOON,
@@ -17,15 +18,16 @@ from support_journal import (
     accept,
     audit,
     codes,
-    completion,
+    ended,
     first_call,
     found,
     listing,
     make_claim,
     make_queued,
+    pause,
     send,
 )
-from support_stores import Store
+from support.stores import Store
 
 
 def ids(listed: list[Stored]) -> list[str]:
@@ -151,7 +153,7 @@ async def test_unknown_recipients_of_ended_notifications_are_listed_newest_first
     for position, outcome in enumerate((SENT, NO_ANSWER)):
         ref = first_call(accepted, position)
         await journal.start_dialling(ref)
-        await journal.record(ref, [outcome], completion=completion(NotificationStatus.PARTIAL) if position else None)
+        await journal.record(ref, [outcome], ended=ended(NotificationStatus.PARTIAL) if position else None)
     still_open = first_call(await accept(journal, make_claim()))
     await journal.start_dialling(still_open)
     await journal.record(still_open, [NO_ANSWER])
@@ -163,6 +165,16 @@ async def test_unknown_recipients_of_ended_notifications_are_listed_newest_first
     last = listed[1].stored.notification
     rest = await journal.list_unknown(1, Cursor(last.created_at, last.id))
     assert [item.stored.notification.id for item in rest] == named(claims[1])
+
+
+async def test_unknown_recipients_are_listed_by_the_account_that_was_called(journal: Journal) -> None:
+    claims = [make_claim(created_at=NOON + number) for number in range(2)]
+    for claim, account in zip(claims, ("smsclone", "backup"), strict=True):
+        await send(journal, claim, NO_ANSWER, account)
+
+    for claim, account in zip(claims, ("smsclone", "backup"), strict=True):
+        listed = await journal.list_unknown(10, None, UnknownFilter(account=account))
+        assert [item.stored.notification.id for item in listed] == named(claim)
 
 
 async def test_an_unknown_that_a_second_attempt_made_definite_is_not_listed(journal: Journal) -> None:
@@ -185,8 +197,8 @@ def first_call_of(claim: Claim) -> CallRef:
 async def test_purging_deletes_what_ended_and_is_old_with_its_calls(store: Store) -> None:
     journal = await store.open()
     old, newer, still_open = make_claim(), make_claim(created_at=NOON + 10), make_claim()
-    await send(journal, old)
-    await send(journal, newer)
+    await send(journal, old, at=NOON + 9)
+    await send(journal, newer, at=NOON + 10)
     await accept(journal, still_open)
 
     assert await journal.purge(NOON + 10) == 1
@@ -208,7 +220,7 @@ async def test_purging_deletes_as_many_as_there_are(journal: Journal) -> None:
 async def test_a_notification_whose_key_still_holds_outlives_its_retention(store: Store) -> None:
     journal = await store.open()
     held = make_claim(idempotency_key="k", claim={"key_window_ms": 7 * DAY_MS})
-    await send(journal, held)
+    await send(journal, held, at=NOON)
     store.clock.advance(86_400)
 
     assert await journal.purge(NOON + 1) == 0
@@ -231,6 +243,20 @@ async def test_a_window_that_has_passed_leaves_nothing_behind(store: Store) -> N
     store.clock.advance(2)
     await journal.purge(0)
 
+    assert store.query("SELECT count(*) FROM deduplications") == [(0,)]
+
+
+async def test_very_many_windows_that_have_passed_go_in_pieces(store: Store) -> None:
+    journal = await store.open()
+    key = "CAST(CAST(i AS text) AS bytea)" if store.shared else "CAST(i AS blob)"
+    store.query(
+        "WITH RECURSIVE number(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM number WHERE i < 1200)"
+        f" INSERT INTO deduplications SELECT {key}, 'x', 0 FROM number"
+    )
+    over = {"now": NOON, "kept_from": 0, "first_day": "", "first_usage_day": ""}
+
+    assert await journal._write_later(lambda: purge_limits(over)) == 500, "a send waits for no more than that"
+    await journal.purge(0)
     assert store.query("SELECT count(*) FROM deduplications") == [(0,)]
 
 
@@ -335,27 +361,58 @@ async def test_after_a_restore_every_open_call_is_unknown_and_every_notification
 # --- the switch and the operator's acts ---------------------------------------------------------------------------
 
 
-async def test_the_switch_is_kept_and_leaves_an_audit_row(store: Store) -> None:
+async def test_pauses_are_kept_by_scope_and_leave_audit_rows(store: Store) -> None:
     journal = await store.open()
-    assert not await journal.is_paused()
+    assert await journal.list_pauses(NOON) == ()
 
-    await journal.set_paused(True, audit("pause"))
-    assert await journal.is_paused()
+    everything, marketing = pause(), pause(client="marketing", until=NOON + 1_000)
+    await journal.pause(everything, audit("pause"))
+    await journal.pause(marketing, audit("pause"))
+    assert await journal.list_pauses(NOON) == (everything, marketing)
+    longer = pause(client="marketing", until=NOON + 2_000)
+    await journal.pause(longer, audit("pause"))
     await journal.close()
     again = await store.open()
-    assert await again.is_paused()
-    await again.set_paused(False, audit("resume"))
+    assert await again.list_pauses(NOON) == (everything, longer)
+    assert await again.list_pauses(NOON + 2_000) == (everything,)
+    await again.resume(everything.scope, audit("resume"))
+    assert await again.list_pauses(NOON) == (longer,)
+    await again.pause(pause(message_type=MessageType.PROMOTIONAL), audit("pause"))
+    await again.resume(None, audit("resume"))
 
-    assert not await again.is_paused()
-    assert store.query("SELECT action FROM audit ORDER BY id") == [("pause",), ("resume",)]
+    assert await again.list_pauses(NOON) == ()
+    assert [row[0] for row in store.query("SELECT action FROM audit ORDER BY id")] == [
+        *["pause"] * 3,
+        *["resume", "pause", "resume"],
+    ]
 
 
-async def test_the_switch_is_seen_by_every_replica(shared_store: Store) -> None:
+async def test_a_switch_that_the_first_edition_moved_still_stops_everything(store: Store) -> None:
+    journal = await store.open()
+    await journal.pause(pause(client="marketing"), audit("pause"))
+    store.query(
+        "UPDATE control SET value = CAST('1' AS BLOB) WHERE name = 'paused'"
+        if not store.shared
+        else "UPDATE control SET value = '1' WHERE name = 'paused'"
+    )
+
+    assert [each.scope.is_everything for each in await journal.list_pauses(NOON)] == [False, True]
+    await journal.resume(None, audit("resume"))
+    assert await journal.list_pauses(NOON) == ()
+
+
+async def test_a_pause_is_seen_by_every_replica_and_none_is_lost_among_racers(shared_store: Store) -> None:
     one, other = await shared_store.open(), await shared_store.open()
+    names = [f"client-{number}" for number in range(10)]
 
-    await one.set_paused(True, audit("pause"))
+    await asyncio.gather(
+        *(
+            process.pause(pause(client=name), audit("pause"))
+            for name, process in zip(names, [one, other] * 5, strict=True)
+        )
+    )
 
-    assert await other.is_paused()
+    assert {each.scope.client for each in await other.list_pauses(NOON)} == set(names)
 
 
 async def test_the_hash_key_is_the_same_on_every_replica(shared_store: Store) -> None:
@@ -371,6 +428,6 @@ async def test_an_act_is_kept_with_who_and_what(store: Store) -> None:
 
     await journal.audit(audit("resend", "01900000-0000-7000-8000-000000000001"))
 
-    assert store.query("SELECT at, actor, action, notification_id, detail FROM audit") == [
-        (NOON, "ops", "resend", "01900000-0000-7000-8000-000000000001", "1 recipients")
+    assert store.query("SELECT at, actor, actor_key, action, notification_id, count FROM audit") == [
+        (NOON, "ops", "k1", "resend", "01900000-0000-7000-8000-000000000001", 1)
     ]

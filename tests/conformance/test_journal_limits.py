@@ -13,32 +13,33 @@ from relay.domain.notification import view_recipients
 from relay.journal.limits import Passed, judge
 from relay.sending.ports import (
     AllCapped,
+    Budget,
     Cap,
     Claim,
-    Claimed,
     ClaimResult,
     Journal,
     KeyTaken,
+    Lease,
     Quota,
     QuotaExhausted,
 )
-from support_journal import (
+from support.journal import (
     NO_ANSWER,
     NOON,
     NOT_SENT,
     SENT,
     accept,
     codes,
-    completion,
+    ended,
     first_call,
     found,
     make_claim,
     make_queued,
     send,
 )
-from support_stores import Store
+from support.stores import Store
 
-DAY = "2026-12-01"
+DAY, MONTH = "2026-12-01", "2026-12"
 WINDOW_MS = 600_000
 
 
@@ -58,7 +59,7 @@ def limited(recipients: int = 1, limit: int = 100, client: str = "billing", **ch
 
 def count_claimed(results: Sequence[Sequence[ClaimResult]]) -> int:
     """How many of many claims stand."""
-    return sum(isinstance(result, Claimed) for [result] in results)
+    return sum(isinstance(result, Lease) for [result] in results)
 
 
 # --- sends to one number ------------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ async def test_a_partly_sent_notification_gives_back_the_places_of_the_rest(jour
     first, second = first_call(accepted), first_call(accepted, 1)
     await journal.start_dialling(first)
     await journal.record(first, [SENT])
-    await journal.record(second, [NOT_SENT], completion=completion(NotificationStatus.PARTIAL))
+    await journal.record(second, [NOT_SENT], ended=ended(NotificationStatus.PARTIAL))
 
     again = await accept(journal, capped(b"a", b"b", limit=1))
 
@@ -134,7 +135,7 @@ async def test_a_partly_sent_notification_gives_back_the_places_of_the_rest(jour
 async def test_one_list_cannot_send_more_to_a_number_than_its_cap(journal: Journal) -> None:
     results = await journal.claim([capped(b"a", limit=3) for _ in range(5)])
 
-    assert [type(result) for result in results] == [Claimed] * 3 + [AllCapped] * 2
+    assert [type(result) for result in results] == [Lease] * 3 + [AllCapped] * 2
 
 
 async def test_racers_to_one_number_get_exactly_as_many_places_as_there_are(journal: Journal) -> None:
@@ -201,10 +202,10 @@ async def test_unused_recipients_come_back_with_the_completion(journal: Journal)
 async def test_recipients_come_back_once(journal: Journal) -> None:
     claim = limited(5, limit=10)
     ref = first_call(await accept(journal, claim))
-    end = completion(NotificationStatus.NOT_SENT, quota_given_back=5)
+    end = ended(NotificationStatus.NOT_SENT, quota_given_back=5)
     for _ in range(3):
-        await journal.record(ref, [NOT_SENT] * 5, completion=end)
-        await journal.complete(claim.notification.id, end)
+        await journal.record(ref, [NOT_SENT] * 5, ended=end)
+        await journal.end(claim.notification.id, end)
 
     results = [await journal.claim([limited(5, limit=10)]) for _ in range(3)]
 
@@ -241,7 +242,7 @@ async def test_a_claim_that_the_day_refuses_takes_no_place_under_a_cap(journal: 
     )
 
     assert refused == QuotaExhausted(used=0)
-    assert isinstance(accepted, Claimed)
+    assert isinstance(accepted, Lease)
 
 
 async def test_a_list_is_judged_in_its_order(journal: Journal) -> None:
@@ -249,7 +250,7 @@ async def test_a_list_is_judged_in_its_order(journal: Journal) -> None:
 
     results = await journal.claim(claims)
 
-    assert [type(result) for result in results] == [Claimed, QuotaExhausted, Claimed, QuotaExhausted]
+    assert [type(result) for result in results] == [Lease, QuotaExhausted, Lease, QuotaExhausted]
 
 
 async def test_a_client_whose_day_is_full_costs_another_in_the_same_list_nothing(journal: Journal) -> None:
@@ -257,7 +258,7 @@ async def test_a_client_whose_day_is_full_costs_another_in_the_same_list_nothing
     await accept(journal, limited(1, limit=1, client="monitoring"))
 
     results = await journal.claim([limited(5, limit=10), limited(1, limit=1, client="monitoring")])
-    assert [type(result) for result in results] == [Claimed, QuotaExhausted]
+    assert [type(result) for result in results] == [Lease, QuotaExhausted]
 
     await accept(journal, limited(4, limit=10))
     [full] = await journal.claim([limited(1, limit=10)])
@@ -291,7 +292,7 @@ async def test_parallel_claims_over_replicas_fill_the_day_exactly(shared_store: 
         *(replicas[turn % 3].claim([limited(sizes[turn % 4], limit=500)]) for turn in range(1_000))
     )
 
-    claimed = sum(len(result.stored.notification.entries) for [result] in results if isinstance(result, Claimed))
+    claimed = sum(len(result.stored.notification.entries) for [result] in results if isinstance(result, Lease))
     refused = [result for [result] in results if isinstance(result, QuotaExhausted)]
     assert claimed == 500
     assert refused
@@ -314,22 +315,27 @@ async def test_quotas_given_back_on_other_replicas_are_used_again(shared_store: 
 @given(
     st.lists(st.tuples(st.integers(1, 4), st.sampled_from([b"a", b"b"]), st.integers(0, 20)), max_size=12),
     st.integers(0, 12),
+    st.integers(0, 36),
     st.integers(1, 4),
 )
-def test_judging_never_passes_more_than_cap_and_day_allow(
-    asked: list[tuple[int, bytes, int]], day_limit: int, cap_limit: int
+def test_judging_never_passes_more_than_cap_day_and_month_allow(
+    asked: list[tuple[int, bytes, int]], day_limit: int, month_limit: int, cap_limit: int
 ) -> None:
     claims = {}
     for position, (recipients, number, at) in enumerate(asked):
         cap = Cap(MessageType.OTP, cap_limit, 10, {0: number})
-        claims[position] = make_claim(
-            created_at=NOON + at, claim={"cap": cap, "quota": Quota(DAY, recipients, day_limit)}
-        )
+        limits = {
+            "cap": cap,
+            "quota": Quota(DAY, recipients, day_limit),
+            "budget": Budget(MONTH, 3, recipients, month_limit),
+        }
+        claims[position] = make_claim(created_at=NOON + at, claim=limits)
 
-    verdicts = judge(claims, {}, {("billing", DAY): 0})
+    verdicts = judge(claims, {}, {("billing", DAY): 0}, {("billing", MONTH): 0})
 
     passed = [position for position, verdict in verdicts.items() if isinstance(verdict, Passed)]
     assert sum(asked[position][0] for position in passed) <= day_limit
+    assert 3 * sum(asked[position][0] for position in passed) <= month_limit
     for position in passed:
         _, number, at = asked[position]
         window = [asked[p] for p in passed if p <= position and asked[p][1] == number and asked[p][2] > at - 10]

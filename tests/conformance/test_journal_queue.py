@@ -7,31 +7,42 @@ import pytest
 
 from relay.domain.codes import Code, MessageType, NotificationStatus, Route, Status
 from relay.domain.notification import CallState, PlannedCall, view_recipients
-from relay.sending.ports import CallRef, Journal, ListFilter, QueueDepth, RecordResult, Taken
-from support_journal import (
+from relay.sending.ports import (
+    UNKNOWN_INTERRUPTED,
+    CallRef,
+    DialLease,
+    Journal,
+    Lease,
+    LeftOut,
+    ListFilter,
+    QueueDepth,
+    RecordResult,
+)
+from support.journal import (
+    NO_ANSWER,
     NOON,
     NOT_SENT,
     SENT,
     accept,
     codes,
-    completion,
+    ended,
     first_call,
     found,
     make_claim,
     make_queued,
     send,
 )
-from support_stores import Store
+from support.stores import Store
 
 ALL_TYPES = tuple(MessageType)
 
 
-async def take(journal: Journal, *clients: str, limit: int = 10, now: int = NOON) -> list[Taken]:
+async def take(journal: Journal, *clients: str, limit: int = 10, now: int = NOON) -> list[Lease]:
     """Take notifications of any type."""
     return await journal.take(clients or ("billing",), ALL_TYPES, limit, now)
 
 
-def ids(taken: list[Taken]) -> list[str]:
+def ids(taken: list[Lease]) -> list[str]:
     """Which notifications were taken."""
     return [item.stored.notification.id for item in taken]
 
@@ -198,7 +209,7 @@ async def test_a_call_that_was_put_back_after_a_refusal_is_made_again(journal: J
     [retaken] = await take(journal)
     second = first_call(retaken, 1)
     assert await journal.start_dialling(second)
-    await journal.record(second, [SENT], completion=completion())
+    await journal.record(second, [SENT], ended=ended())
 
     [result] = view_recipients(await found(journal, claim))
     assert (result.status, result.attempts) == (Status.SENT, 2)
@@ -228,7 +239,7 @@ async def test_taking_back_gives_what_is_there_and_was_never_dialled(journal: Jo
 async def test_taking_back_withdraws_the_right_to_dial_that_nobody_used(journal: Journal) -> None:
     unused, other = make_claim(claim={"dials": True}), make_claim(claim={"dials": True})
     for claim in (unused, other):
-        assert (await accept(journal, claim)).may_dial
+        assert isinstance(await accept(journal, claim), DialLease)
 
     asked = [claim.notification.id for claim in (unused, other)]
     [taken] = await journal.take_back(asked, [unused.notification.id])
@@ -329,8 +340,69 @@ async def test_a_call_that_was_out_when_its_process_was_declared_dead_may_still_
     await age_heartbeats(shared_store, dead, seconds=61)
     await living.take_from_dead(10)
 
-    assert await dead.record(ref, [SENT], completion=completion()) is RecordResult.RECORDED
+    assert await dead.record(ref, [SENT], ended=ended()) is RecordResult.RECORDED
     assert codes(await found(living, claim)) == [Code.SENT]
+
+
+@pytest.mark.parametrize("own_idea", ["not sent", "tried again"])
+async def test_one_that_was_wrongly_declared_dead_closes_no_call_that_its_heir_is_dialling(
+    shared_store: Store, own_idea: str
+) -> None:
+    slow, heir = await shared_store.open(), await shared_store.open()
+    claim = make_queued()
+    await accept(slow, claim)
+    [lease] = await take(slow)
+    await age_heartbeats(shared_store, slow, seconds=61)
+    [inherited] = await heir.take_from_dead(10)
+    await heir.requeue(claim.notification.id, inherited.fence, NOON)
+    [again] = await take(heir)
+    assert await heir.start_dialling(first_call(again))
+
+    outcomes, follow_ups = (
+        ([NOT_SENT], []) if own_idea == "not sent" else ([], [PlannedCall(route=Route.DND_FALLBACK, recipients=(0,))])
+    )
+    recorded = await slow.record(first_call(lease), outcomes, follow_ups=follow_ups, undialled=True)
+
+    assert recorded is RecordResult.STALE
+    assert await heir.record(first_call(again), [SENT], ended=ended()) is RecordResult.RECORDED
+    assert codes(await found(heir, claim)) == [Code.SENT]
+
+
+async def test_one_that_never_dialled_knows_nothing_about_the_unknown_outcome_of_its_heirs_call(
+    shared_store: Store,
+) -> None:
+    slow, heir = await shared_store.open(), await shared_store.open()
+    claim = make_queued()
+    await accept(slow, claim)
+    [lease] = await take(slow)
+    await age_heartbeats(shared_store, slow, seconds=61)
+    [inherited] = await heir.take_from_dead(10)
+    await heir.requeue(claim.notification.id, inherited.fence, NOON)
+    [again] = await take(heir)
+    await heir.start_dialling(first_call(again))
+    await heir.record(first_call(again), [NO_ANSWER], ended=ended(NotificationStatus.UNKNOWN))
+
+    assert await slow.record(first_call(lease), [NOT_SENT], undialled=True) is RecordResult.STALE
+    assert codes(await found(heir, claim)) == [Code.NO_ANSWER]
+
+
+async def test_an_heir_that_was_declared_dead_itself_closes_no_call_that_the_next_one_is_dialling(
+    shared_store: Store,
+) -> None:
+    dead, heir, next_heir = [await shared_store.open() for _ in range(3)]
+    claim = make_queued()
+    await accept(dead, claim)
+    await take(dead)
+    await age_heartbeats(shared_store, dead, seconds=61)
+    [inherited] = await heir.take_from_dead(10)
+    await age_heartbeats(shared_store, heir, seconds=61)
+    [lease] = await next_heir.take_from_dead(10)
+    await next_heir.requeue(claim.notification.id, lease.fence, NOON)
+    [again] = await take(next_heir)
+    await next_heir.start_dialling(first_call(again))
+
+    assert await heir.record(first_call(inherited), [UNKNOWN_INTERRUPTED], undialled=True) is RecordResult.STALE
+    assert await next_heir.record(first_call(again), [SENT], ended=ended()) is RecordResult.RECORDED
 
 
 async def test_a_process_that_was_declared_dead_learns_it_and_lives_anew(shared_store: Store) -> None:
@@ -413,7 +485,7 @@ async def test_the_depth_of_the_queue_counts_what_is_due_held_and_taken(journal:
 
     depth = await journal.queue_depth(NOON)
 
-    assert depth == QueueDepth(2, 1, 1, NOON - 9, ("billing", "campaigns", "monitoring"))
+    assert depth == QueueDepth(2, 1, 1, NOON - 9, ("billing", "monitoring"))
 
 
 async def test_what_is_only_held_has_no_age(journal: Journal) -> None:
@@ -481,7 +553,7 @@ async def test_of_cancel_and_dial_exactly_one_wins(journal: Journal, _: int) -> 
     taken = await take(journal, limit=20)
     refs = {item.stored.notification.id: first_call(item) for item in taken}
 
-    async def race(ref: CallRef) -> tuple[bool, bool]:
+    async def race(ref: CallRef) -> tuple[bool | LeftOut, bool]:
         dialled, cancelled = await asyncio.gather(
             journal.start_dialling(ref), journal.cancel(ref.notification_id, "billing", NOON)
         )
@@ -499,7 +571,7 @@ async def test_of_cancel_and_dial_on_two_replicas_exactly_one_wins(shared_store:
     await one.claim(claims)
     taken = await take(one, limit=40)
 
-    async def race(item: Taken) -> tuple[bool, bool]:
+    async def race(item: Lease) -> tuple[bool | LeftOut, bool]:
         ref = first_call(item)
         dialled, cancelled = await asyncio.gather(
             one.start_dialling(ref), other.cancel(ref.notification_id, "billing", NOON)

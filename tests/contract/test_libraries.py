@@ -125,7 +125,7 @@ def test_the_parser_of_answers_tells_a_switch_of_protocols_by_an_exception_of_it
 
 def test_a_stock_client_asks_the_environment_and_keeps_cookies() -> None:
     """So ours are made with ``trust_env=False``, and none carries a send."""
-    with httpx.Client() as client:
+    with httpx.Client(timeout=60) as client:
         assert client.trust_env
         assert not client.follow_redirects
         client.cookies.set("a", "b")
@@ -141,7 +141,10 @@ def test_an_address_that_is_too_long_or_no_text_is_no_http_error() -> None:
 
 def test_the_http_library_logs_whole_addresses(caplog: pytest.LogCaptureFixture) -> None:
     """So its loggers are silenced, whatever the level."""
-    with caplog.at_level(logging.INFO), httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as c:
+    with (
+        caplog.at_level(logging.INFO, logger="httpx"),
+        httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200)), timeout=60) as c,
+    ):
         c.get("http://relay.test/?password=canary")
     assert "canary" in caplog.text
 

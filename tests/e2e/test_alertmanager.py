@@ -1,20 +1,20 @@
 """The real Prometheus and the real Alertmanager page somebody through the relay: once, whatever fails in between."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from support_prometheus import find_binary, running_alertmanager, running_prometheus
-from support_relay import ClientKey, RelayProcess, free_port, make_client, make_relay
-from support_sandbox import running_sandbox
+from support.prometheus import find_binary, running_alertmanager, running_prometheus
+from support.relay import ClientKey, RelayProcess, free_port, make_client, make_relay
+from support.sandbox import running_sandbox
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
 NUMBER = "2348031234567"
-PATIENCE_SECONDS = 90.0
 RECEIVER = f"""
 [breaker]
 failures = 2
@@ -65,17 +65,9 @@ def webhook_url(relay: RelayProcess) -> str:
 
 def metric(relay: RelayProcess, series: str) -> float:
     """The value of one series."""
-    page = httpx.get(f"{relay.base_url}/metrics", trust_env=False).text
+    page = httpx.get(f"{relay.base_url}/metrics", trust_env=False, timeout=60).text
     values = [line.rpartition(" ")[2] for line in page.splitlines() if line.startswith(series + " ")]
     return float(values[0]) if values else 0.0
-
-
-def wait_until(happened: Callable[[], bool], relay: RelayProcess) -> None:
-    """Wait until something is so, and fail with what the relay said."""
-    give_up = time.monotonic() + PATIENCE_SECONDS
-    while not happened():
-        assert time.monotonic() < give_up, relay.log()[-4000:]
-        time.sleep(0.1)
 
 
 def webhooks_told(relay: RelayProcess) -> float:
@@ -93,7 +85,7 @@ def test_a_firing_rule_arrives_as_one_sms(
             running_alertmanager(tmp_path / "am", webhook_url(relay), monitoring.key) as alertmanager,
             running_prometheus(tmp_path / "prom", [alertmanager]),
         ):
-            wait_until(lambda: len(sandbox.sends()) > 0, relay)
+            wait_until(lambda: len(sandbox.sends()) > 0, relay.log)
         [page] = sandbox.sends()
 
         assert page.message.startswith("FIRING 1 (")
@@ -113,7 +105,7 @@ def test_two_alertmanagers_of_a_cluster_give_one_sms(
             running_alertmanager(tmp_path / "am2", url, key, cluster_port=other, peer_port=one) as second,
             running_prometheus(tmp_path / "prom", [first, second]),
         ):
-            wait_until(lambda: webhooks_told(relay) > 0 and len(sandbox.sends()) > 0, relay)
+            wait_until(lambda: webhooks_told(relay) > 0 and len(sandbox.sends()) > 0, relay.log)
             time.sleep(5)  # more than both need for a second page, if there were one
 
         assert sandbox.count() == {NUMBER: 1}
@@ -130,8 +122,8 @@ def test_two_alertmanagers_that_do_not_know_each_other_give_one_sms(
             running_alertmanager(tmp_path / "am2", url, key) as second,
             running_prometheus(tmp_path / "prom", [first, second]),
         ):
-            wait_until(lambda: webhooks_told(relay) == 2, relay)
-            wait_until(lambda: len(sandbox.sends()) > 0, relay)
+            wait_until(lambda: webhooks_told(relay) == 2, relay.log)
+            wait_until(lambda: len(sandbox.sends()) > 0, relay.log)
 
         assert metric(relay, 'relay_webhook_duplicates_total{kind="alertmanager"}') == 1
         assert sandbox.count() == {NUMBER: 1}
@@ -145,10 +137,10 @@ def test_while_the_upstream_is_down_the_page_waits_and_arrives_once(
         running_alertmanager(tmp_path / "am", webhook_url(relay), monitoring.key) as alertmanager,
         running_prometheus(tmp_path / "prom", [alertmanager]),
     ):
-        wait_until(lambda: webhooks_told(relay) == 1, relay)
-        wait_until(lambda: "upstream_unreachable" in relay.log() or '"cause":"refused"' in relay.log(), relay)
+        wait_until(lambda: webhooks_told(relay) == 1, relay.log)
+        wait_until(lambda: "upstream_unreachable" in relay.log() or '"cause":"refused"' in relay.log(), relay.log)
         with make_sandbox(sandbox_port) as sandbox:
-            wait_until(lambda: len(sandbox.sends()) > 0, relay)
+            wait_until(lambda: len(sandbox.sends()) > 0, relay.log)
             time.sleep(5)  # more than a repetition would need
             assert sandbox.count() == {NUMBER: 1}
 
@@ -161,9 +153,9 @@ def test_while_the_relay_is_down_alertmanager_tries_again_and_the_page_arrives_o
         running_alertmanager(tmp_path / "am", webhook_url(relay), monitoring.key) as alertmanager,
         running_prometheus(tmp_path / "prom", [alertmanager]),
     ):
-        wait_until(lambda: "refused" in alertmanager.output.read_text(), relay)
+        wait_until(lambda: "refused" in alertmanager.output.read_text(), relay.log)
         relay.start()
-        wait_until(lambda: len(sandbox.sends()) > 0, relay)
+        wait_until(lambda: len(sandbox.sends()) > 0, relay.log)
         time.sleep(5)  # more than a repetition would need
 
         assert sandbox.count() == {NUMBER: 1}

@@ -2,32 +2,38 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from support_relay import COVERED, ClientKey, RelayProcess, make_client, running_relay
-from support_upstream import Upstream, running_upstream
+from relay import __version__
+from support.commands import BARE, Done, run_command, run_process
+from support.relay import (
+    PASSWORD,
+    ClientKey,
+    RelayProcess,
+    free_port,
+    make_client,
+    make_relay,
+    running_relay,
+)
+from support.terminal import at_terminal
+from support.upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 
-
-def run(*words: str, typed: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "relay", *words],
-        input=typed,
-        env={**COVERED, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(*words: str, typed: str = "", **environment: str) -> Done:
+    if words[0] == "serve" or "COLUMNS" in environment:
+        return run_process(*words, input=typed, env=BARE | environment)
+    return run_command(*words, typed=typed, environment=environment)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +78,12 @@ def connection(relay: RelayProcess, client: ClientKey) -> dict[str, str]:
         "erase",
         "unknown list",
         "unknown resolve",
+        "find",
+        "show",
+        "audit list",
+        "audit verify",
+        "export",
+        "unknown resend",
         "words test",
         "words list",
         "words add",
@@ -83,6 +95,143 @@ def test_every_command_explains_itself_with_an_example(command: str) -> None:
 
     assert told.returncode == 0
     assert f"Example: relay {command}" in told.stdout or "relay " + command in told.stdout.split("Example:")[-1]
+    assert not any(line.rstrip() != line or "\u2500" in line for line in told.stdout.splitlines())
+
+
+def test_help_in_a_pipe_breaks_no_line_so_that_its_examples_can_be_copied() -> None:
+    told = run("send", "--help", COLUMNS="40")
+
+    assert (
+        'Example: relay send --file customers.csv --async --message "Dear {name}, we open at 9." --key rk_…'
+        in told.stdout
+    )
+
+
+def test_a_refusal_says_its_reason_once(connection: dict[str, str]) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    told = run("send", "--to", "08030009785", "-m", "Hello", "--send-at", tomorrow, **connection)
+
+    assert told.returncode == 1
+    assert told.stderr.count("Nobody waits for a later time") == 1
+
+
+def test_a_search_says_that_it_shows_only_the_newest(connection: dict[str, str]) -> None:
+    for _ in range(2):
+        assert run("send", "--to", "08030009784", "-m", "Hello", **connection).returncode == 0
+    some = run("find", "--recipient", "08030009784", "--limit", "1", **connection)
+    every = run("find", "--recipient", "08030009784", "--limit", "2", **connection)
+
+    assert (some.stdout.count("\n"), every.stdout.count("\n")) == (1, 2)
+    assert "There are more; these are the newest 1." in some.stderr
+    assert every.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "balance",
+        "send --to 08030009781 -m Hello",
+        "preview --to 08030009782 -m Hello",
+        "unknown list",
+        "pause --reason drill",
+        "resume",
+        "erase --recipient 08030009783",
+        "find --recipient 08030009783 --from 00:00",
+        "audit list",
+        "audit verify",
+        "keys new",
+        "check-config",
+        "doctor",
+        "words list",
+        "words test lottery",
+    ],
+)
+def test_every_command_gives_one_json_document_on_request(connection: dict[str, str], words: str) -> None:
+    told = run(*words.split(), "--json", **connection)
+
+    json.loads(told.stdout)
+    assert told.stdout.count("\n") == 1
+
+
+def test_no_line_is_wrapped_or_cut_in_a_pipe_and_nothing_that_matters_at_80_columns(connection: dict[str, str]) -> None:
+    numbers = [f"0803000{n:04}" for n in range(3)]
+    words = ["send", *(word for number in numbers for word in ("--to", number)), "--message", "Hello " * 30]
+    piped = run(*words, **connection | {"COLUMNS": "20"})
+    shown = at_terminal(BARE | connection, 80, *words)
+
+    rows = [line.split("\t") for line in piped.stdout.splitlines() if "\t" in line]
+    assert rows == [[number, "sent", "sent", "0000", "no"] for number in numbers]
+    assert all(line in shown for line in ("recipient", *numbers, "dnd-fallback (default)"))
+    assert max(map(len, shown.splitlines())) <= 80
+    refused = run(
+        "preview",
+        "--to",
+        "08012345678",
+        "-m",
+        "You have W0N",
+        "--type",
+        "promotional",
+        **connection | {"COLUMNS": "20"},
+    )
+    assert any("blocked_words" in line and "see hits" in line for line in refused.stdout.splitlines()), refused
+
+
+def test_a_reader_that_has_enough_stops_a_list_quietly() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "relay", "words", "list"], env=BARE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    complaint = process.stderr.read()
+    process.stderr.close()
+
+    assert (process.wait(), complaint) == (128 + 13, b"")
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "words list"])
+def test_a_reader_that_is_gone_and_one_that_can_take_nothing_are_told_apart(words: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    gone = run_process(*words.split(), stdout=writer)
+    os.close(writer)
+    with Path("/dev/full").open("wb") as full:
+        told = run_process(*words.split(), stdout=full)
+
+    assert (gone.returncode, gone.stderr) == (128 + 13, "")
+    assert told.returncode == 4
+    assert told.stderr.startswith("relay: the output cannot be written in full: No space left on device.")
+    assert told.stderr.count("\n") == 1
+
+
+def test_where_notes_cannot_be_written_the_result_still_is(connection: dict[str, str]) -> None:
+    words = ["send", "--to", "08012345678", "--message", "hi", "--json"]
+    with Path("/dev/full").open("wb") as full:
+        done = run_process(*words, env=BARE | connection, stderr=full)
+
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "sent")
+
+
+@pytest.mark.parametrize("words", ["send", "sned", "unknown list --limit x", "words test", "pause now"])
+def test_wrong_usage_is_one_line_that_names_the_help(words: str) -> None:
+    told = run(*words.split(), COLUMNS="20")
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert len(told.stderr.splitlines()) == 1
+    assert "--help" in told.stderr
+
+
+def test_names_that_a_caller_may_have_given_are_answered_with_the_right_ones(tmp_path: Path) -> None:
+    served = run("serve", RELAY_URL="http://127.0.0.1:9", RELAY_KEY="rk_x_y")
+    asked = run("balance", RELAY_KEY="rk_x_y")
+
+    assert (served.returncode, asked.returncode) == (2, 2)
+    for said in (served.stderr, asked.stderr):
+        assert "RELAY_CLIENT_KEY" in said
+        assert "rk_x_y" not in said
+    assert "RELAY_CLIENT_URL" in served.stderr
+    good = run("check-config", RELAY_CLIENT_URL="http://127.0.0.1:9", RELAY_CLIENT_KEY="rk_x_y")
+    assert good.returncode == 0
 
 
 def test_a_new_key_is_shown_with_the_line_for_the_settings() -> None:
@@ -140,7 +289,7 @@ def test_an_asynchronous_send_is_queued_with_the_options_that_were_given(
 
     assert (told.returncode, told.stdout.split()[0]) == (0, "queued")
     while "2348030009778" not in upstream.count():
-        assert upstream.arrived.acquire(timeout=20), "it was never sent"
+        assert upstream.arrived.acquire(timeout=60), "it was never sent"
     assert upstream.sends[-1].path.endswith("/sendsms")
 
 
@@ -167,9 +316,9 @@ def test_preview_shows_encoding_segments_route_and_cost(connection: dict[str, st
     for shown in (
         "would be accepted",
         "gsm-7",
-        "1 segment(s)",
+        "1 segment",
         "route dnd-fallback",
-        "1 call(s)",
+        "1 call,",
         "08012345678 → 2348012345678",
     ):
         assert shown in told.stdout
@@ -192,7 +341,8 @@ def test_the_balance_is_shown(connection: dict[str, str]) -> None:
 def test_nothing_unknown_is_said_so(connection: dict[str, str]) -> None:
     told = run("unknown", "list", **connection)
 
-    assert (told.returncode, told.stdout.strip()) == (0, "Nothing is unknown.")
+    assert (told.returncode, told.stdout, told.stderr.strip()) == (0, "", "Nothing is unknown.")
+    assert run("unknown", "list", "--json", **connection).stdout == "[]\n"
 
 
 def test_without_a_relay_the_error_says_how_to_start_one() -> None:
@@ -208,6 +358,28 @@ def test_without_a_key_the_error_says_where_to_get_one() -> None:
 
     assert told.returncode == 2
     assert "relay keys new" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("RELAY_CLIENT_URL", "127.0.0.1:8080", "--url is not an address. Write it like http://"),
+        ("RELAY_CLIENT_URL", "localhost", "--url is not an address."),
+        ("RELAY_CLIENT_KEY", "rk_a\u2011b", "the key has a character that no key has. Copy it anew."),
+    ],
+)
+def test_an_address_or_a_key_that_is_none_is_wrong_usage(
+    connection: dict[str, str], name: str, value: str, says: str
+) -> None:
+    told = run("balance", **(connection | {name: value}))
+
+    assert (told.returncode, says in told.stderr, told.stderr.count("\n")) == (2, True, 1), told.stderr
+
+
+def test_what_a_file_leaves_at_the_ends_of_address_and_key_changes_nothing(connection: dict[str, str]) -> None:
+    frayed = {name: f" {value}\r\n" for name, value in connection.items() if name.startswith("RELAY_CLIENT")}
+
+    assert run("balance", **(connection | frayed)).returncode == 0
 
 
 def test_words_test_tells_what_a_text_would_hit() -> None:
@@ -228,7 +400,7 @@ def test_words_are_added_and_removed(tmp_path: Path) -> None:
     assert (added.returncode, hit.returncode, removed.returncode) == (0, 1, 0)
     assert run("words", "test", "A CASH prize for you", "--list", str(words)).returncode == 0
     assert last.returncode == 2
-    assert "at least one" in last.stderr
+    assert "Nothing was changed" in last.stderr
 
 
 def test_words_are_listed_with_what_they_are_for(tmp_path: Path) -> None:
@@ -240,8 +412,8 @@ def test_words_are_listed_with_what_they_are_for(tmp_path: Path) -> None:
     as_sender = run("words", "test", "acme", "--list", str(words))
 
     assert listed.returncode == 0
-    assert [line.split() for line in listed.stdout.splitlines()[1:]] == [
-        ["cash", "prize", "custom", "warn", "message", "promotional"],
+    assert [line.split("\t") for line in listed.stdout.splitlines()] == [
+        ["cash prize", "custom", "warn", "message", "promotional"],
         ["ACME", "custom", "block", "sender", "all"],
     ]
     assert (warned.returncode, "warn “cash prize” (custom) in the message, 5 to 15" in warned.stdout) == (0, True)
@@ -286,6 +458,44 @@ def test_check_config_tells_of_a_word_list_that_cannot_be_used(tmp_path: Path) -
     assert "words.toml" in told.stderr
 
 
+def test_check_config_says_which_file_it_read(tmp_path: Path, client: ClientKey) -> None:
+    config = tmp_path / "relay.toml"
+    config.write_text(client.settings)
+
+    assert f"{config}; 1 client, 0 receivers" in run("check-config", RELAY_CONFIG=str(config)).stdout
+    assert f"{config}; 1 client, 0 receivers" in run("check-config", str(config)).stdout
+    nothing = run("check-config")
+    assert (nothing.returncode, "no file (RELAY_CONFIG is not set)" in nothing.stdout) == (0, True)
+    config.write_text("[listen]\nport = 0\n")
+    wrong = run("check-config", str(config))
+    assert (wrong.returncode, f"1 mistake in the settings: {config}" in wrong.stderr) == (2, True)
+    assert json.loads(run("check-config", str(config), "--json").stdout)["errors"][0]["path"] == "listen.port"
+
+
+def test_a_repository_of_settings_is_checked_before_it_is_applied(tmp_path: Path) -> None:
+    """Paths of the pod, files of secrets that are not there, a journal whose address is a secret."""
+    config, words = tmp_path / "relay.toml", tmp_path / "words.toml"
+    client = make_client(callback_hosts='["orders.internal"]', callback_secrets_file='"/run/secrets/callback"')
+    config.write_text(
+        '[prefilter]\nlists = ["/etc/relay/words.toml"]\n[smsclone]\npassword_file = "/run/secrets/password"\n'
+        f"[journal]\nreplicas = 3\n{client.settings}"
+    )
+    words.write_text('[[entry]]\ntext = "lottery"\ncategory = "prize"\naction = "block"\n')
+
+    whole = run("check-config", str(config))
+    assert whole.returncode == 2
+    assert "smsclone.password_file names a file that cannot be read" in whole.stderr
+    listless = run("check-config", str(config), "--no-secrets")
+    assert (listless.returncode, "give --list" in listless.stderr) == (2, True)
+    good = run("check-config", str(config), "--list", str(words), "--no-secrets")
+    assert (good.returncode, "1 word; secrets were not read" in good.stdout) == (0, True), good.stderr
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[[entry]]\n")
+    assert "broken.toml" in run("check-config", str(config), "--list", str(broken), "--no-secrets").stderr
+    config.write_text(config.read_text().replace('["orders.internal"]', '["orders internal"]'))
+    assert "callback_hosts" in run("check-config", str(config), "--list", str(words), "--no-secrets").stderr
+
+
 def test_migrate_brings_a_journal_up_to_date_and_may_be_repeated(tmp_path: Path) -> None:
     journal = f"sqlite:///{tmp_path / 'relay.db'}"
     told = [run("migrate", RELAY_JOURNAL_URL=journal) for _ in range(2)]
@@ -304,6 +514,34 @@ def test_serve_says_in_one_line_why_it_cannot_start(tmp_path: Path, relay: Relay
     assert str(relay.port) in taken.stderr.splitlines()[-1]
 
 
+def test_serve_says_in_one_line_what_it_is_at_every_log_level(tmp_path: Path, client: ClientKey) -> None:
+    relay = make_relay(
+        tmp_path,
+        client,
+        upstream="http://127.0.0.1:9",
+        environment={
+            "RELAY_LOG_LEVEL": "error",
+            "RELAY_CLIENT_URL": "http://127.0.0.1:9",
+            "RELAY_CLIENT_KEY": client.key,
+            "RELAY_LISTEN_METRICS_PORT": str(free_port()),
+        },
+    )
+    relay.start()
+    relay.stop()
+    started = [json.loads(line) for line in relay.log().splitlines() if "process.started" in line]
+
+    assert len(started) == 1
+    line = started[0]
+    metrics = f"http://127.0.0.1:{relay.environment['RELAY_LISTEN_METRICS_PORT']}/metrics"
+    assert line["version"] == __version__
+    assert line["addresses"] == [relay.base_url, metrics]
+    assert line["settings"] == str(relay.config)
+    assert line["journal"] == f"sqlite {tmp_path / 'relay.db'}"
+    assert line["accounts"] == {"smsclone": "http://127.0.0.1:9"}
+    assert (line["clients"], line["receivers"]) == (1, 0)
+    assert not any(secret in relay.log() for secret in (PASSWORD, client.key))
+
+
 def test_serve_without_an_account_names_both_settings() -> None:
     told = run("serve", RELAY_LISTEN_PORT="1")
 
@@ -317,7 +555,7 @@ def test_recover_needs_to_be_told_of_a_restore_and_runs_before_any_server(tmp_pa
     journal = f"sqlite:///{tmp_path / 'old.db'}"
 
     assert run("recover").returncode == 2
-    assert "0 call(s) are unknown now" in run("recover", "--restored", RELAY_JOURNAL_URL=journal).stdout
+    assert "unknown now: 0 calls" in run("recover", "--restored", RELAY_JOURNAL_URL=journal).stdout
     locked = run("recover", "--restored", RELAY_JOURNAL_URL=relay.environment["RELAY_JOURNAL_URL"])
     assert locked.returncode == 2
     assert "locked" in locked.stderr

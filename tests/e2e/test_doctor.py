@@ -2,11 +2,9 @@
 
 import json
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,11 @@ from typing import Any
 import pytest
 import trustme
 
-from support_postgres import PostgresServer
-from support_relay import COVERED, PASSWORD, USERNAME, make_client
-from support_sandbox import running_sandbox
+from support.commands import Done, run_command
+from support.pgbouncer import running_pooler
+from support.postgres import PostgresServer
+from support.relay import PASSWORD, USERNAME, make_client
+from support.sandbox import running_sandbox
 
 pytestmark = pytest.mark.slow
 
@@ -36,21 +36,12 @@ class Doctor:
         config = self.directory / "relay.toml"
         config.write_text(toml or make_client().settings)
         base = {
-            **COVERED,
-            "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": str(ROOT),
             "RELAY_CONFIG": str(config),
             "RELAY_SMSCLONE_USERNAME": USERNAME,
             "RELAY_SMSCLONE_PASSWORD": PASSWORD,
             "RELAY_JOURNAL_URL": f"sqlite:///{self.directory / 'relay.db'}",
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "relay", "doctor", "--json", *words],
-            env=base | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_command("doctor", "--json", *words, environment=base | environment)
         self.status, self.output = done.returncode, done.stdout + done.stderr
         found: dict[str, list[tuple[str, str]]] = {}
         for finding in json.loads(done.stdout):
@@ -84,6 +75,15 @@ def test_a_relay_that_is_ready_passes_and_nothing_was_sent(doctor: Doctor, sandb
     assert PASSWORD not in doctor.output
 
 
+def test_the_settings_file_is_named_or_that_there_is_none(doctor: Doctor, sandbox: running_sandbox) -> None:
+    named = doctor.look(RELAY_SMSCLONE_BASE_URL=sandbox.base_url)["settings"]
+    none = doctor.look(RELAY_SMSCLONE_BASE_URL=sandbox.base_url, RELAY_CONFIG="")["settings"]
+
+    assert named == [("pass", f"{doctor.directory / 'relay.toml'}; clients: 1, receivers: 0")]
+    assert none[0][0] == "warn"
+    assert "no file (RELAY_CONFIG is not set)" in none[0][1]
+
+
 def test_wrong_settings_are_told_with_their_places(doctor: Doctor) -> None:
     found = doctor.look("[listen]\nport = 0.5\n[log]\nlevel = 'loud'\n")
 
@@ -92,16 +92,9 @@ def test_wrong_settings_are_told_with_their_places(doctor: Doctor) -> None:
 
 def test_a_person_gets_a_table_with_a_remedy_for_what_is_not_well(tmp_path: Path) -> None:
     (tmp_path / "relay.toml").write_text("[listen]\nport = 0.5\n")
-    environment = {**COVERED, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
 
-    def look(*words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "relay", "doctor", *words],
-            env=environment | {"RELAY_CONFIG": str(tmp_path / "relay.toml")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def look(*words: str) -> Done:
+        return run_command("doctor", *words, environment={"RELAY_CONFIG": str(tmp_path / "relay.toml")})
 
     told = look()
     assert told.returncode == 2
@@ -134,8 +127,8 @@ def test_a_wrong_password_and_an_empty_account_are_told(doctor: Doctor, sandbox:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("https://smsclone.invalid", "its name is not known"),
-        ("http://127.0.0.1:1", "nobody listens there"),
+        ("https://smsclone.invalid", "its name cannot be resolved"),
+        ("http://127.0.0.1:1", "nothing listens there"),
     ],
 )
 def test_a_way_that_leads_nowhere_is_told_with_its_reason(doctor: Doctor, url: str, says: str) -> None:
@@ -155,7 +148,7 @@ def test_a_certificate_that_is_not_good_is_told(doctor: Doctor, tmp_path: Path) 
         )
 
     assert found["smsclone"][0][0] == "fail"
-    assert "certificate is not good" in found["smsclone"][0][1]
+    assert "certificate is not valid" in found["smsclone"][0][1]
 
 
 def test_a_good_certificate_is_told_with_its_end(doctor: Doctor, tmp_path: Path) -> None:
@@ -199,7 +192,35 @@ def test_a_server_is_told_with_what_it_promises(
         RELAY_SMSCLONE_BASE_URL=sandbox.base_url, RELAY_JOURNAL_URL="postgresql://u:canary@127.0.0.1:1/relay"
     )
     assert gone["journal"][0][0] == "fail"
+    assert "(refused)" in gone["journal"][0][1]
     assert "canary" not in doctor.output
+
+
+def test_a_pooler_is_told_and_one_that_does_not_work_is_named(
+    doctor: Doctor, sandbox: running_sandbox, postgres_server: PostgresServer
+) -> None:
+    at = {"RELAY_SMSCLONE_BASE_URL": sandbox.base_url}
+    with running_pooler(postgres_server) as pooler:
+        found = doctor.look(RELAY_JOURNAL_URL=pooler.url("postgres"), **at)
+    with running_pooler(postgres_server, mode="statement") as pooler:
+        refused = doctor.look(RELAY_JOURNAL_URL=pooler.url("postgres"), **at)
+
+    assert found["journal"][0][0] == "pass"
+    assert "through a pooler" in found["journal"][0][1]
+    assert refused["journal"][0][0] == "fail"
+    assert "pool_mode" in refused["journal"][0][1]
+
+
+def test_a_user_who_may_not_make_the_tables_is_told_before_the_start(
+    doctor: Doctor, sandbox: running_sandbox, postgres_server: PostgresServer
+) -> None:
+    with closing(postgres_server.connect("postgres")) as connection:
+        connection.execute("CREATE ROLE visitor LOGIN")
+    url = postgres_server.url(postgres_server.create_database()).replace("relay@", "visitor@")
+    found = doctor.look(RELAY_SMSCLONE_BASE_URL=sandbox.base_url, RELAY_JOURNAL_URL=url)
+
+    assert found["journal"][0][0] == "fail"
+    assert "permission_denied" in found["journal"][0][1]
 
 
 class Front(BaseHTTPRequestHandler):

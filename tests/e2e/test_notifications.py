@@ -11,9 +11,18 @@ from typing import Any
 import httpx
 import pytest
 
-from support_oracle import Oracle
-from support_relay import PASSWORD, USERNAME, ClientKey, RelayProcess, make_client, running_relay
-from support_upstream import MESSAGE_ID, Upstream, http_answer, processed, running_upstream, send_all
+from support.oracle import Oracle
+from support.relay import PASSWORD, USERNAME, ClientKey, RelayProcess, make_client, running_relay
+from support.upstream import (
+    MESSAGE_ID,
+    Upstream,
+    http_answer,
+    nobody_listening,
+    processed,
+    running_upstream,
+    send_all,
+)
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +57,7 @@ def relay(
 ) -> Iterator[RelayProcess]:
     directory: Path = tmp_path_factory.mktemp("relay")
     toml = (
-        "[smsclone]\ntimeout_seconds = 2\n[breaker]\nfailures = 1000\n[limits.otp]\nsends = 2\nwindow_seconds = 600\n"
+        "[smsclone]\ntimeout_seconds = 4\n[breaker]\nfailures = 1000\n[limits.otp]\nsends = 2\nwindow_seconds = 600\n"
     )
     with running_relay(directory, billing, orders, upstream=upstream.base_url, toml=toml) as running:
         yield running
@@ -89,7 +98,8 @@ def test_the_seeds_sample_answer_gives_sent_and_dnd_rejected(http: httpx.Client,
     assert answer.status_code == 200
     assert body["status"] == "partial"
     assert body["reference"] == "order-1204"
-    assert body["route"] == {"requested": "auto", "used": "dnd-fallback", "reason": "default"}
+    route = {"requested": "auto", "used": "dnd-fallback", "reason": "default", "account": "smsclone"}
+    assert body["route"] == route
     assert [(r["status"], r["code"], r["retry_safe"]) for r in body["recipients"]] == [
         ("sent", "sent", False),
         ("rejected", "dnd_rejected", False),
@@ -121,19 +131,12 @@ def test_the_call_has_exactly_the_seeds_path_and_parameters(http: httpx.Client, 
     ("code", "status", "problem"),
     [
         ("TG11", 502, "upstream_credentials"),
-        ("TG12", 502, "upstream_credentials"),
-        ("TG13", 502, "upstream_credentials"),
-        ("TG14", 502, "upstream_contract"),
-        ("TG15", 502, "upstream_contract"),
-        ("TG16", 502, "upstream_contract"),
         ("TG17", 503, "upstream_no_balance"),
-        ("TG18", 422, "blocked_sender"),
         ("TG19", 422, "blocked_words"),
-        ("TG20", 502, "upstream_contract"),
         ("TG77", 502, "upstream_contract"),
     ],
 )
-def test_each_rejection_of_the_batch_has_its_status_and_problem(
+def test_each_kind_of_rejection_of_the_batch_has_its_status_and_problem(
     tmp_path: Path, code: str, status: int, problem: str
 ) -> None:
     client = make_client()
@@ -144,7 +147,7 @@ def test_each_rejection_of_the_batch_has_its_status_and_problem(
     with (
         running_upstream(reject) as upstream,
         running_relay(tmp_path, client, upstream=upstream.base_url) as relay,
-        httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False) as http,
+        httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False, timeout=60) as http,
     ):
         answer = send(http, fresh_number())
         body = answer.json()
@@ -195,16 +198,14 @@ def test_an_upstream_that_hangs_is_unknown_at_the_calls_deadline(http: httpx.Cli
     upstream.gate.set()
 
     assert response.json()["recipients"][0]["code"] == "no_answer"
-    assert 1.8 <= time.monotonic() - started < 6
+    assert 3.8 <= time.monotonic() - started < 24
 
 
 def test_an_upstream_that_refuses_connections_is_503_and_safe_to_repeat(tmp_path: Path) -> None:
     client = make_client()
-    with running_upstream() as upstream:
-        nowhere = upstream.base_url
-    with running_relay(tmp_path, client, upstream=nowhere) as relay:
+    with nobody_listening() as nowhere, running_relay(tmp_path, client, upstream=nowhere) as relay:
         answer = httpx.post(
-            f"{relay.base_url}/v1/notifications", json=request(), headers=client.headers, trust_env=False
+            f"{relay.base_url}/v1/notifications", json=request(), headers=client.headers, trust_env=False, timeout=60
         )
 
     assert answer.status_code == 503
@@ -223,6 +224,27 @@ def test_one_entry_for_each_requested_number_in_order(http: httpx.Client, upstre
     ]
     assert body["recipients"][1]["reason"] == "too_short"
     assert upstream.count()[number] == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        *((f"TG{number}-Invalid", 502, "upstream_credentials") for number in (11, 12, 13)),
+        ("TG17-Not Enough Units Balance", 503, "upstream_no_balance"),
+        *((said, 502, "upstream_contract") for said in ("TG14-Empty Recipients", "TG19-Blocked", "TG99-New")),
+        *((said, 503, "upstream_unreachable") for said in ("<html>", "")),
+    ],
+)
+def test_a_balance_that_the_upstream_refuses_has_the_problem_of_a_send(
+    http: httpx.Client, upstream: Upstream, said: str, status: int, code: str
+) -> None:
+    upstream.answer = lambda _: http_answer(said)
+    give_up = time.monotonic() + 60
+    while (answer := http.get("/v1/balance")).status_code == 200 and time.monotonic() < give_up:
+        time.sleep(0.5)  # until the last reading is 10 s old, it is what everybody gets
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["retry_safe"]) == (status, code, True)
+    assert ("retry-after" in answer.headers) == (status == 503)
 
 
 # --- idempotency ---
@@ -254,8 +276,7 @@ def test_the_same_key_while_the_first_runs_is_409(http: httpx.Client, upstream: 
     upstream.gate.clear()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(send, http, number, headers=key)
-        while not upstream.count().get(number):
-            time.sleep(0.01)
+        wait_until(lambda: upstream.count().get(number))
         second = send(http, number, headers=key)
         upstream.gate.set()
 
@@ -276,6 +297,7 @@ def test_another_clients_same_key_is_another_key(
         json=request(theirs, message_type="otp"),
         headers=orders.headers | key,
         trust_env=False,
+        timeout=60,
     )
 
     assert answer.json()["replayed"] is False
@@ -317,13 +339,12 @@ def test_twenty_racers_with_one_key_make_one_call(http: httpx.Client, upstream: 
 
 def wait_terminal(http: httpx.Client, location: str) -> dict[str, Any]:
     """Poll a notification until nothing of it is open."""
-    give_up = time.monotonic() + 20
-    while time.monotonic() < give_up:
+
+    def look() -> dict[str, Any]:
         body: dict[str, Any] = http.get(location).json()
-        if body["status"] not in ("queued", "in_progress") and body["completed_at"] is not None:
-            return body
-        time.sleep(0.02)
-    raise AssertionError("not terminal in time")
+        return body if body["status"] not in ("queued", "in_progress") and body["completed_at"] is not None else {}
+
+    return wait_until(look)
 
 
 def test_an_asynchronous_notification_is_accepted_and_ends(http: httpx.Client, upstream: Upstream) -> None:
@@ -392,7 +413,7 @@ def test_only_the_client_that_sent_it_can_see_it(http: httpx.Client, relay: Rela
     url = f"{relay.base_url}/v1/notifications/{notification_id}"
 
     assert http.get(url).status_code == 200
-    assert httpx.get(url, headers=orders.headers, trust_env=False).status_code == 404
+    assert httpx.get(url, headers=orders.headers, trust_env=False, timeout=60).status_code == 404
 
 
 # --- limits and permissions ---
@@ -423,7 +444,9 @@ def test_what_the_client_may_not_do_is_403(
     relay: RelayProcess, orders: ClientKey, fields: dict[str, str], code: str
 ) -> None:
     body = request() | {"message_type": "otp"} | fields
-    answer = httpx.post(f"{relay.base_url}/v1/notifications", json=body, headers=orders.headers, trust_env=False)
+    answer = httpx.post(
+        f"{relay.base_url}/v1/notifications", json=body, headers=orders.headers, trust_env=False, timeout=60
+    )
 
     assert (answer.status_code, answer.json()["code"]) == (403, code)
 
@@ -432,7 +455,7 @@ def test_the_balance_is_a_decimal_text_and_needs_its_permission(
     http: httpx.Client, relay: RelayProcess, orders: ClientKey
 ) -> None:
     assert http.get("/v1/balance").json()["units"] == "256.21"
-    answer = httpx.get(f"{relay.base_url}/v1/balance", headers=orders.headers, trust_env=False)
+    answer = httpx.get(f"{relay.base_url}/v1/balance", headers=orders.headers, trust_env=False, timeout=60)
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_missing")
 
 
@@ -460,7 +483,7 @@ def test_nothing_that_the_relay_prints_or_counts_holds_password_key_number_or_te
     for fields in ({"message": text}, {"message": text, "sender": "Stranger"}, {"message": text, "max_segments": 77}):
         send(http, number, **fields)
     http.get(f"/v1/notifications?reference={number}")
-    metrics = httpx.get(f"{relay.base_url}/metrics", trust_env=False).text
+    metrics = httpx.get(f"{relay.base_url}/metrics", trust_env=False, timeout=60).text
 
     for told in (relay.log(), metrics):
         for canary in (PASSWORD, billing.key, number, number[3:], text, text.replace(" ", "%20")):
@@ -469,7 +492,7 @@ def test_nothing_that_the_relay_prints_or_counts_holds_password_key_number_or_te
 
 def test_the_metrics_count_what_happened(http: httpx.Client, relay: RelayProcess) -> None:
     send(http)
-    metrics = httpx.get(f"{relay.base_url}/metrics", trust_env=False).text
+    metrics = httpx.get(f"{relay.base_url}/metrics", trust_env=False, timeout=60).text
 
     assert 'relay_route_decisions_total{requested="auto",used="dnd-fallback",reason="default"}' in metrics.replace(
         'reason="default",requested="auto",used="dnd-fallback"', 'requested="auto",used="dnd-fallback",reason="default"'

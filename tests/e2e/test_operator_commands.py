@@ -1,21 +1,24 @@
 """The operator at a shell, at night: what is unknown, settling it, stopping everything, forgetting a number."""
 
 import json
-import subprocess
-import sys
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from support_relay import COVERED, ClientKey, RelayProcess, make_client, running_relay
-from support_upstream import Upstream, running_upstream, send_all
+from support.commands import BARE, Done, run_command, run_process
+from support.relay import ClientKey, RelayProcess, make_client, running_relay
+from support.terminal import at_terminal
+from support.upstream import Upstream, running_upstream, send_all
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 TEXT = "Your order is on its way."
+OPEN = ("queued", "in_progress")
 
 
 class Operator:
@@ -24,26 +27,12 @@ class Operator:
     def __init__(self, relay: RelayProcess, client: ClientKey, upstream: Upstream) -> None:
         self._relay = relay
         self.upstream = upstream
-        self._environment = {
-            **COVERED,
-            "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": str(ROOT),
-            "COLUMNS": "200",
-            "RELAY_CLIENT_URL": relay.base_url,
-            "RELAY_CLIENT_KEY": client.key,
-        }
-        self.http = httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False)
+        self.environment = BARE | {"RELAY_CLIENT_URL": relay.base_url, "RELAY_CLIENT_KEY": client.key}
+        self.http = httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False, timeout=60)
 
     def run(self, *words: str, typed: str = "") -> tuple[int, str, str]:
         """Run ``relay`` with these words; status, output, errors."""
-        done = subprocess.run(
-            [sys.executable, "-m", "relay", *words],
-            input=typed,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_command(*words, typed=typed, environment=self.environment)
         return done.returncode, done.stdout, done.stderr
 
     def lose_an_answer(self, *recipients: str) -> str:
@@ -68,7 +57,9 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     client = make_client(permissions='["send", "read", "preview", "balance", "operate"]')
     with (
         running_upstream() as upstream,
-        running_relay(tmp_path_factory.mktemp("relay"), client, upstream=upstream.base_url) as relay,
+        running_relay(
+            tmp_path_factory.mktemp("relay"), client, upstream=upstream.base_url, toml="[breaker]\nfailures = 1000\n"
+        ) as relay,
     ):
         operator = Operator(relay, client, upstream)
         with operator.http:
@@ -80,17 +71,49 @@ def test_unknown_list_shows_what_is_unknown_with_the_reason(operator: Operator) 
 
     status, told, _ = operator.run("unknown", "list", "--limit", "5")
 
-    row = next(line for line in told.splitlines() if lost in line)
+    row = next(line for line in told.splitlines() if lost in line).split("\t")
     assert status == 0
-    assert " 2 " in row
-    assert "connection_lost" in row or "no_answer" in row
+    assert (row[0], row[1], row[3], row[4], len(row)) == (lost, "billing", "2", "no_answer", 6)
     assert "234803000" not in told
+
+
+def test_every_id_of_unknown_list_is_whole_in_a_pipe_and_at_a_narrow_terminal(operator: Operator) -> None:
+    lost = operator.lose_an_answer("2348030001003")
+
+    piped = [line.split("\t")[0] for line in operator.run("unknown", "list")[1].splitlines()]
+    shown = at_terminal(operator.environment, 80, "unknown", "list")
+
+    assert lost in piped
+    assert all(len(each) == 36 for each in piped)
+    assert [each for each in piped if each not in shown] == []
+    times = [item["created_at"] for item in json.loads(operator.run("unknown", "list", "--json")[1])]
+    assert [each for each in times if f"created {each}" not in shown] == []
+    assert max(map(len, shown.splitlines())) <= 80
+    assert operator.run("unknown", "resolve", piped[0], "--sent", "--reason", "seen", "--json")[0] == 0
+
+
+def test_unknown_list_goes_through_all_pages_or_stops_where_it_is_told(operator: Operator) -> None:
+    numbers = [f"23480311{n:05}" for n in range(210)]
+    operator.upstream.answer = lambda _: None
+    try:
+        items = [{"recipients": [number], "message": TEXT} for number in numbers]
+        accepted = operator.http.post("/v1/notifications/batch", json=items).json()["items"]
+        for status in OPEN:
+            wait_until(lambda: not operator.http.get(f"/v1/notifications?status={status}").json()["items"])  # noqa: B023
+    finally:
+        operator.upstream.answer = send_all
+
+    listed = json.loads(operator.run("unknown", "list", "--json")[1])
+    assert {item["id"] for item in accepted} <= {item["id"] for item in listed}
+    assert len(operator.run("unknown", "list")[1].splitlines()) == len(listed)
+    assert len(operator.run("unknown", "list", "--limit", "205")[1].splitlines()) == 205
+    assert operator.run("unknown", "list", "--limit", "0")[0] == 2
 
 
 def test_what_was_delivered_is_settled_as_sent_for_the_recipients_that_are_named(operator: Operator) -> None:
     lost = operator.lose_an_answer("2348030001011", "2348030001012")
 
-    status, told, _ = operator.run("unknown", "resolve", lost, "--sent", "--to", "2348030001011")
+    status, told, _ = operator.run("unknown", "resolve", lost, "--sent", "--reason", "seen", "--to", "2348030001011")
 
     assert (status, told.strip()) == (0, f"{lost} is partial now")
     assert operator.status_of(lost) == {"2348030001011": "sent", "2348030001012": "unknown"}
@@ -99,7 +122,7 @@ def test_what_was_delivered_is_settled_as_sent_for_the_recipients_that_are_named
 def test_what_was_not_delivered_is_settled_as_not_sent(operator: Operator) -> None:
     lost = operator.lose_an_answer("2348030001021")
 
-    status, told, _ = operator.run("unknown", "resolve", lost, "--not-sent")
+    status, told, _ = operator.run("unknown", "resolve", lost, "--not-sent", "--reason", "seen")
 
     assert (status, told.strip()) == (0, f"{lost} is not_sent now")
     assert operator.upstream.count()["2348030001021"] == 1
@@ -117,7 +140,7 @@ def test_a_resend_takes_the_text_from_standard_input_and_sends_it_once_more(oper
     assert told.startswith("queued as ")
     assert lost not in told
     while operator.upstream.count()["2348030001031"] < 2:
-        assert operator.upstream.arrived.acquire(timeout=20), "the second one never arrived"
+        assert operator.upstream.arrived.acquire(timeout=60), "the second one never arrived"
     assert operator.upstream.sends[-1].query["message"] == TEXT
 
 
@@ -126,19 +149,31 @@ def test_settling_needs_exactly_one_verdict(operator: Operator, verdicts: list[s
     status, _, complaint = operator.run("unknown", "resolve", "0192f3c4-0000-7000-8000-000000000000", *verdicts)
 
     assert status == 2
-    assert "--sent, --not-sent or --resend" in complaint
+    expected = "is sent again at a time" if "--resend" in verdicts else "--sent, --not-sent or --resend"
+    assert expected in complaint
 
 
 def test_a_notification_that_is_not_there_is_one_line(operator: Operator) -> None:
-    status, _, complaint = operator.run("unknown", "resolve", "0192f3c4-0000-7000-8000-000000000000", "--sent")
+    status, _, complaint = operator.run(
+        "unknown", "resolve", "0192f3c4-0000-7000-8000-000000000000", "--sent", "--reason", "seen"
+    )
 
     assert status == 1
     assert complaint.startswith("relay: not_found")
     assert len(complaint.strip().splitlines()) == 1
 
 
+def test_a_pause_of_an_account_that_is_none_stops_nothing_and_says_so(operator: Operator) -> None:
+    for command in ("pause", "resume"):
+        reason = ("--reason", "it hangs") if command == "pause" else ()
+        for name, said in (("--account", "no account of this name"), ("--client", "no client of this name")):
+            status, _, complaint = operator.run(command, name, "bakcup", *reason)
+            assert (status != 0, said in complaint, "bakcup" in complaint) == (True, True, False), complaint
+    assert operator.http.get("/readyz").json()["pauses"] == []
+
+
 def test_pause_stops_sending_and_resume_starts_it_again(operator: Operator) -> None:
-    paused, told, _ = operator.run("pause")
+    paused, told, _ = operator.run("pause", "--reason", "smsclone hangs")
     assert (paused, "relay resume" in told) == (0, True)
 
     held, _, complaint = operator.run("send", "--to", "08030001041", "--message", TEXT)
@@ -150,7 +185,7 @@ def test_pause_stops_sending_and_resume_starts_it_again(operator: Operator) -> N
     resumed, told, _ = operator.run("resume")
     assert (resumed, told.strip()) == (0, "sending again")
     while "2348030001042" not in operator.upstream.count():
-        assert operator.upstream.arrived.acquire(timeout=20), "what waited was never sent"
+        assert operator.upstream.arrived.acquire(timeout=60), "what waited was never sent"
     assert "2348030001041" not in operator.upstream.count()
 
 
@@ -159,20 +194,14 @@ def test_a_number_is_forgotten_on_request(operator: Operator) -> None:
 
     status, told, _ = operator.run("erase", "--recipient", "0803 000 1051")
 
-    assert (status, told.strip()) == (0, "erased from 1 notification(s)")
-    assert operator.run("erase", "--recipient", "08030001051")[1].strip() == "erased from 0 notification(s)"
+    assert (status, told.strip()) == (0, "erased from 1 notification")
+    assert operator.run("erase", "--recipient", "08030001051")[1].strip() == "erased from 0 notifications"
 
 
 def test_a_key_without_the_permission_is_told_which_one_it_lacks(operator: Operator, tmp_path: Path) -> None:
     plain = make_client(name="orders")
     with running_relay(tmp_path, plain, upstream=operator.upstream.base_url) as relay:
-        told = subprocess.run(
-            [sys.executable, "-m", "relay", "pause", "--url", relay.base_url, "--key", plain.key],
-            env={**COVERED, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        told = run_command("pause", "--reason", "a test", "--url", relay.base_url, "--key", plain.key)
 
     assert told.returncode == 1
     assert "operate" in told.stderr
@@ -180,19 +209,15 @@ def test_a_key_without_the_permission_is_told_which_one_it_lacks(operator: Opera
 
 
 def test_the_demo_goes_as_told_and_ends_by_itself(tmp_path: Path) -> None:
-    told = subprocess.run(
-        [sys.executable, "-m", "relay", "demo"],
-        env={**COVERED, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "120", "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    told = run_process("demo", env=BARE | {"COLUMNS": "120", "TMPDIR": str(tmp_path)})
 
     assert told.returncode == 0, told.stdout + told.stderr
     for code in ("sent_dnd", "dnd_rejected", "blocked_words", "invalid_number", "replayed: True", "no_answer"):
         assert code in told.stdout
     assert "did not go as told" not in told.stdout
+    [story] = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for scene in story.split("\n\n"):
+        assert " ".join(scene.split()) in " ".join(told.stdout.split()), "README.md shows another demo"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -209,14 +234,9 @@ def test_preview_shows_the_sms_that_a_receiver_would_make_of_an_alert(tmp_path: 
     broken = tmp_path / "broken.json"
     broken.write_text("{")
 
-    def preview(file: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "relay", "preview", "--alertmanager", str(file), *words],
-            env={**COVERED, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "RELAY_CONFIG": str(config)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def preview(file: Path, *words: str) -> Done:
+        words = ("preview", "--alertmanager", str(file), *words)
+        return run_command(*words, environment={"RELAY_CONFIG": str(config)})
 
     shown = preview(body, "--receiver", "oncall")
     assert (shown.returncode, "DiskFull" in shown.stdout) == (0, True), shown.stderr

@@ -1,7 +1,6 @@
 """One trace from the request to the record, over the queue and over a restart, at a real collector's door."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from support_relay import PASSWORD, make_client, make_relay
-from support_upstream import running_upstream
+from support.relay import PASSWORD, make_client, make_relay
+from support.upstream import running_upstream
+from support.waiting import wait_until
 
 trace_service_pb2 = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 
@@ -45,10 +45,7 @@ class Collector:
 
     def wait_for(self, *names: str) -> None:
         """Wait until the trace has these spans."""
-        give_up = time.monotonic() + 30
-        while not self.names() >= set(names):
-            assert time.monotonic() < give_up, f"only {self.names()} were exported"
-            time.sleep(0.05)
+        wait_until(lambda: self.names() >= set(names), self.names)
 
 
 @contextmanager
@@ -87,8 +84,8 @@ def test_a_queued_notification_is_one_trace_over_a_restart(tmp_path: Path) -> No
             environment={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"},
         )
         relay.start()
-        with httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False) as http:
-            http.post("/v1/operator/pause")
+        with httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False, timeout=60) as http:
+            http.post("/v1/operator/pause", json={"reason": "a test"})
             accepted = http.post(
                 "/v1/notifications",
                 json={"recipients": [NUMBER], "message": TEXT},
@@ -100,7 +97,7 @@ def test_a_queued_notification_is_one_trace_over_a_restart(tmp_path: Path) -> No
         assert upstream.count() == {}
 
         relay.start()
-        with httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False) as http:
+        with httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False, timeout=60) as http:
             http.post("/v1/operator/resume")
         collector.wait_for("accept", "claim", "dial", "record")
         relay.stop()

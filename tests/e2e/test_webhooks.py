@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from support_receiver import CallbackReceiver, answer, running_receiver
-from support_relay import PASSWORD, USERNAME, ClientKey, RelayProcess, free_port, make_client, running_relay
-from support_sandbox import running_sandbox
-from support_webhooks import alertmanager_alert, alertmanager_body, grafana_alert, grafana_body
+from support.receiver import CallbackReceiver, answer, running_receiver
+from support.relay import PASSWORD, USERNAME, ClientKey, RelayProcess, free_port, make_client, running_relay
+from support.sandbox import running_sandbox
+from support.waiting import PATIENCE_SECONDS, until, wait_until
+from support.webhooks import alertmanager_alert, alertmanager_body, grafana_alert, grafana_body
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,6 @@ GOOD = ["2348031234561", "2348031234562", "2348031234563", "2348031234564"]
 BAD = "0803"
 SECRET = "whsec_" + base64.b64encode(b"canary-callback-secret-01234567").decode()
 TEXT = "Your order 1204 is on its way."
-PATIENCE_SECONDS = 15.0
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +101,7 @@ async def receiver(ports: list[int]) -> AsyncIterator[CallbackReceiver]:
 
 def post(relay: RelayProcess, client: ClientKey, path: str, body: Any, **headers: str) -> httpx.Response:
     return httpx.post(
-        f"{relay.base_url}{path}", json=body, headers=client.headers | headers, timeout=10, trust_env=False
+        f"{relay.base_url}{path}", json=body, headers=client.headers | headers, timeout=60, trust_env=False
     )
 
 
@@ -112,14 +111,13 @@ def page(relay: RelayProcess, client: ClientKey, body: Any) -> httpx.Response:
 
 def final(relay: RelayProcess, client: ClientKey, notification_id: str) -> Any:
     """A notification once it has ended."""
-    give_up = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        url = f"{relay.base_url}/v1/notifications/{notification_id}"
-        body = httpx.get(url, headers=client.headers, trust_env=False).json()
-        if body["completed_at"] is not None:
-            return body
-        assert time.monotonic() < give_up, relay.log()[-2000:]
-        time.sleep(0.02)
+    url = f"{relay.base_url}/v1/notifications/{notification_id}"
+
+    def look() -> Any:
+        body = httpx.get(url, headers=client.headers, trust_env=False, timeout=60).json()
+        return body if body["completed_at"] is not None else None
+
+    return wait_until(look, relay.log)
 
 
 async def order(relay: RelayProcess, client: ClientKey, url: str) -> Any:
@@ -136,13 +134,11 @@ async def order(relay: RelayProcess, client: ClientKey, url: str) -> Any:
 
 async def until_logged(relay: RelayProcess, notification_id: str, event: str) -> dict[str, Any]:
     """A line of the relay's log, once it is there."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            for line in relay.log().splitlines():
-                if event in line and notification_id in line:
-                    told: dict[str, Any] = json.loads(line)
-                    return told
-            await asyncio.sleep(0.02)
+    lines = await until(
+        lambda: [line for line in relay.log().splitlines() if event in line and notification_id in line]
+    )
+    told: dict[str, Any] = json.loads(lines[0])
+    return told
 
 
 # --- in -------------------------------------------------------------------------------------------------------------
@@ -182,6 +178,79 @@ def test_an_alert_that_is_resolved_while_another_fires_is_a_page_of_its_own(
     assert mixed.startswith("FIRING 1, RESOLVED 1")
 
 
+def post_bytes(relay: RelayProcess, client: ClientKey, path: str, body: bytes) -> httpx.Response:
+    headers = client.headers | {"content-type": "application/json"}
+    return httpx.post(f"{relay.base_url}{path}", content=body, headers=headers, timeout=60, trust_env=False)
+
+
+@pytest.mark.parametrize(
+    ("alert", "count"),
+    [
+        (b'{"labels":{"alertname":"Down","i":"x"}}', 12_000),
+        (json.dumps(alertmanager_alert("Down")).encode(), 9_000),
+        (json.dumps(alertmanager_alert("Down")).encode(), 25_000),
+    ],
+)
+def test_the_page_of_the_greatest_outage_arrives(
+    relay: RelayProcess, monitoring: ClientKey, sandbox: running_sandbox, alert: bytes, count: int
+) -> None:
+    body = b'{"groupKey": "storm-%d", "alerts": [%s]}' % (len(alert) * count, b",".join([alert] * count))
+    accepted = post_bytes(relay, monitoring, "/v1/webhooks/alertmanager/oncall", body)
+    final(relay, monitoring, accepted.json()["notifications"][0]["id"])
+
+    assert accepted.status_code == 202
+    assert all(entry.message.startswith(f"FIRING {count}") for entry in sandbox.sends())
+    assert sandbox.count() == dict.fromkeys(GOOD, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "receiver", "body", "said"),
+    [
+        (
+            "alertmanager",
+            "oncall",
+            b'{"alerts": [null, {"labels": [], "annotations": {"Message": "Disk full"}}]}',
+            "Disk full",
+        ),
+        (
+            "alertmanager",
+            "oncall",
+            rb'{"commonLabels": "", "alerts": {"annotations": {"title": "disk \ud83d"}}}',
+            "disk \ufffd",
+        ),
+        (
+            "alertmanager",
+            "oncall",
+            b'{"truncatedAlerts": 1e30, "alerts": [{"labels": {"alertname": "A"}}]}',
+            "FIRING 1\nA",
+        ),
+        (
+            "grafana",
+            "oncall",
+            b'{"alerts": [{"status": "RESOLVED ", "labels": {"alertname": "B"}}]}',
+            "RESOLVED 1\nok B",
+        ),
+        ("generic", "door", b'{"event": {"title": 12.50, "id": 1e21}}', "12.50"),
+        ("generic", "door", b'{"event": {"title": true, "id": {}}}', "true"),
+    ],
+)
+def test_no_page_is_lost_for_a_value_of_another_kind(
+    relay: RelayProcess,
+    monitoring: ClientKey,
+    orders: ClientKey,
+    sandbox: running_sandbox,
+    kind: str,
+    receiver: str,
+    body: bytes,
+    said: str,
+) -> None:
+    client = orders if receiver == "door" else monitoring
+    accepted = post_bytes(relay, client, f"/v1/webhooks/{kind}/{receiver}", body)
+    final(relay, client, accepted.json()["notifications"][0]["id"])
+
+    assert said in sandbox.sends()[0].message
+
+
 def test_what_a_limit_stops_is_told_to_come_again(relay: RelayProcess, limited: ClientKey) -> None:
     path = "/v1/webhooks/grafana/night"
     assert post(relay, limited, path, grafana_body(grafana_alert())).status_code == 202
@@ -196,12 +265,12 @@ def test_basic_auth_opens_and_a_wrong_key_or_receiver_never_will(
 ) -> None:
     url = f"{relay.base_url}/v1/webhooks/generic/door"
     body = {"event": {"title": "Door open", "id": 1}}
-    opened = httpx.post(url, json=body, auth=("anybody", orders.key), trust_env=False)
+    opened = httpx.post(url, json=body, auth=("anybody", orders.key), trust_env=False, timeout=60)
 
     assert opened.status_code == 202
     final(relay, orders, opened.json()["notifications"][0]["id"])
-    assert httpx.post(url, json=body, auth=("anybody", "rk_no_no"), trust_env=False).status_code == 401
-    assert httpx.post(url, json=body, headers=monitoring.headers, trust_env=False).status_code == 403
+    assert httpx.post(url, json=body, auth=("anybody", "rk_no_no"), trust_env=False, timeout=60).status_code == 401
+    assert httpx.post(url, json=body, headers=monitoring.headers, trust_env=False, timeout=60).status_code == 403
     assert post(relay, orders, "/v1/webhooks/generic/nobody", body).status_code == 404
     assert post(relay, orders, "/v1/webhooks/pager/door", body).status_code == 404
 
@@ -245,9 +314,7 @@ async def test_a_receiver_that_fails_touches_no_sms_and_is_told_again(
 
     assert ended["status"] == "sent"
     assert sandbox.count() == {GOOD[0]: 1}
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(receiver.requests) < 2:
-            await asyncio.sleep(0.02)
+    await until(lambda: len(receiver.requests) >= 2)
     ids = {request.headers["webhook-id"] for request in receiver.requests}
     assert ids == {f"msg_{ended['id']}_completed"}
 
@@ -282,7 +349,7 @@ async def test_nothing_of_it_is_in_the_log_or_the_metrics(
     await order(relay, orders, f"http://127.0.0.1:{receiver.port}/sms?token=canary-token")
     await asyncio.wait_for(receiver.arrived.wait(), PATIENCE_SECONDS)
     page(relay, monitoring, alertmanager_body(groupKey="leak"))
-    metrics = httpx.get(f"{relay.base_url}/metrics", trust_env=False).text
+    metrics = httpx.get(f"{relay.base_url}/metrics", trust_env=False, timeout=60).text
     for secret in (SECRET, SECRET.removeprefix("whsec_"), orders.key, TEXT, "HighLatency", "canary-token", *GOOD):
         assert secret not in relay.log()
         assert secret not in metrics

@@ -1,5 +1,5 @@
 """The stores that the journal's faults happen to."""
 
-from support_stores import own_store, shared_store
+from support.stores import own_store, shared_store
 
 __all__ = ["own_store", "shared_store"]

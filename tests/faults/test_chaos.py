@@ -1,4 +1,4 @@
-"""The quick form of ``make chaos``: kills at random moments under load; nothing sent twice, lost, or told wrongly."""
+"""The quick form of ``make chaos``: kills at random moments under load; nothing twice, lost, told wrongly, or early."""
 
 import os
 import time
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos import Chaos
-from support_postgres import PostgresServer
+from support.postgres import PostgresServer
+from tools.chaos import Chaos
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,12 @@ import pytest
 from relay.domain.codes import Code, MessageType, ProblemCode
 from relay.domain.errors import Refusal
 from relay.domain.notification import CallState, Outcome, view_recipients
-from relay.sending.ports import CallRef, Claimed, JournalUnavailable, ListFilter
+from relay.domain.pausing import Scope
+from relay.sending.ports import CallRef, JournalUnavailable, Lease, ListFilter, UnknownFilter
 from relay.sending.requests import Answer
-from support_core import codes, running_core, submission
-from support_upstream import Upstream, http_answer, processed, running_upstream
+from support.core import codes, running_core, submission
+from support.upstream import Upstream, http_answer, processed, running_upstream
+from support.waiting import until
 
 AWAY = JournalUnavailable("unreachable")
 DOUBT = JournalUnavailable("unreachable", ambiguous=True)
@@ -49,7 +51,7 @@ def lose_the_answer(*, committed: bool) -> Callable[..., Awaitable[None]]:
 async def test_a_claim_for_later_whose_answer_was_lost_is_sent_once(tmp_path: Path, upstream: Upstream) -> None:
     async with running_core(tmp_path, upstream) as core:
         core.journal.hooks["claim"] = lose_the_answer(committed=True)
-        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
+        [answer] = await core.service.enqueue([submission()], core.caller())
         core.journal.hooks.clear()
 
         assert isinstance(answer, Answer)
@@ -63,7 +65,7 @@ async def test_a_waiting_callers_claim_whose_answer_was_lost_is_delivered_once(
 ) -> None:
     async with running_core(tmp_path, upstream) as core:
         core.journal.hooks["claim"] = lose_the_answer(committed=True)
-        answer = await core.dispatcher.send(submission(), core.caller())
+        answer = await core.service.send(submission(), core.caller())
 
         assert codes(answer.stored) == ["sent"]
         assert upstream.count() == {"2348031234567": 1}
@@ -73,7 +75,7 @@ async def test_a_claim_that_was_not_made_is_503_and_sends_nothing(tmp_path: Path
     async with running_core(tmp_path, upstream) as core:
         core.fail_once("claim", AWAY)
         with pytest.raises(Refusal) as refusal:
-            await core.dispatcher.send(submission(), core.caller())
+            await core.service.send(submission(), core.caller())
 
         assert refusal.value.code is ProblemCode.JOURNAL_UNAVAILABLE
         assert upstream.sends == []
@@ -90,9 +92,9 @@ async def test_a_claim_in_doubt_that_quiet_hours_hold_goes_back_to_the_queue(
         core.journal.hooks["claim"] = lose_the_answer(committed=True)
         core.fail_once("requeue", AWAY)
         promotional = submission(message_type=MessageType.PROMOTIONAL)
-        [answer] = await core.dispatcher.enqueue([promotional], core.caller())
+        [answer] = await core.service.enqueue([promotional], core.caller())
         core.journal.hooks.clear()
-        cancelled = await core.dispatcher.cancel(answer.stored.notification.id, core.client)
+        cancelled = await core.service.cancel(answer.stored.notification.id, core.client)
 
         assert not cancelled.owned
         assert codes(cancelled) == ["cancelled"]
@@ -109,7 +111,7 @@ async def test_a_waiting_callers_claim_that_stays_in_doubt_is_503_and_never_sent
         core.journal.hooks["claim"] = lose_the_answer(committed=committed)
         core.fail_once("take_back", AWAY, times=1_000)
         with pytest.raises(Refusal) as refusal:
-            await core.dispatcher.send(once, core.caller())
+            await core.service.send(once, core.caller())
         left = await core.journal.real.select(ListFilter(client="billing", reference="doubt"))
         core.journal.hooks.clear()
 
@@ -117,33 +119,36 @@ async def test_a_waiting_callers_claim_that_stays_in_doubt_is_503_and_never_sent
         assert len(left) == committed
         for one in left:
             assert codes(await core.wait_completed(one.notification.id)) == ["interrupted_before_dial"]
-        assert core.dispatcher.health().in_flight == 0
+        assert core.service.health().in_flight == 0
         assert upstream.sends == []
-        assert codes((await core.dispatcher.send(once, core.caller())).stored) == ["sent"]
+        assert codes((await core.service.send(once, core.caller())).stored) == ["sent"]
         assert upstream.count() == {"2348031234567": 1}
 
 
 @pytest.mark.parametrize("committed", [True, False])
-async def test_a_claim_for_later_that_stays_in_doubt_is_accepted_and_sent_once(
+async def test_a_claim_for_later_that_stays_in_doubt_is_answered_once_the_journal_is_back(
     tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
-    monkeypatch.setattr("relay.sending.accept.AMBIGUITY_SECONDS", 0.3)
+    monkeypatch.setattr("relay.sending.accept.AMBIGUITY_SECONDS", 0.0)
     async with running_core(tmp_path, upstream) as core:
         core.journal.hooks["claim"] = lose_the_answer(committed=committed)
-        core.fail_once("take_back", AWAY, times=1_000)
-        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
-        core.journal.hooks.clear()
+        core.fail_once("take_back", AWAY, times=3)
+        [answer] = await core.service.enqueue([submission()], core.caller())
 
-        assert isinstance(answer, Answer)
-        assert codes(await core.wait_completed(answer.stored.notification.id)) == ["sent"]
-        assert upstream.count() == {"2348031234567": 1}
+        if committed:
+            assert isinstance(answer, Answer)
+            assert codes(await core.wait_completed(answer.stored.notification.id)) == ["sent"]
+        else:
+            assert isinstance(answer, Refusal)
+            assert answer.code is ProblemCode.JOURNAL_UNAVAILABLE
+        assert upstream.count() == ({"2348031234567": 1} if committed else {})
 
 
 async def test_a_claim_in_doubt_that_was_never_made_is_503(tmp_path: Path, upstream: Upstream) -> None:
     async with running_core(tmp_path, upstream) as core:
         core.journal.hooks["claim"] = lose_the_answer(committed=False)
         with pytest.raises(Refusal) as refusal:
-            await core.dispatcher.send(submission(), core.caller())
+            await core.service.send(submission(), core.caller())
 
         assert refusal.value.code is ProblemCode.JOURNAL_UNAVAILABLE
         assert upstream.sends == []
@@ -153,11 +158,11 @@ async def test_a_key_that_cannot_be_looked_up_is_503_for_a_request_that_would_be
     tmp_path: Path, upstream: Upstream
 ) -> None:
     async with running_core(tmp_path, upstream) as core:
-        await core.operator.set_paused(True, "ops")
+        await core.operator.pause(Scope(), core.caller(), reason="it hangs", seconds=None)
         core.fail_once("find_by_key", AWAY)
         for code in (ProblemCode.JOURNAL_UNAVAILABLE, ProblemCode.PAUSED):
             with pytest.raises(Refusal) as refusal:
-                await core.dispatcher.send(submission(idempotency_key="order-1204"), core.caller())
+                await core.service.send(submission(idempotency_key="order-1204"), core.caller())
             assert refusal.value.code is code
 
         assert upstream.sends == []
@@ -167,16 +172,18 @@ async def test_what_cannot_be_looked_up_cancelled_or_settled_is_503(tmp_path: Pa
     async with running_core(tmp_path, upstream) as core:
         operator = core.operator
         upstream.answer = lambda _: None
-        unknown = (await core.dispatcher.send(submission(), core.caller())).stored.notification.id
+        unknown = (await core.service.send(submission(), core.caller())).stored.notification.id
         asked: dict[str, Callable[[], Awaitable[Any]]] = {
-            "find": lambda: core.dispatcher.find(unknown, core.client),
-            "select": lambda: core.dispatcher.select(ListFilter(client="billing", reference="r")),
-            "cancel": lambda: core.dispatcher.cancel(unknown, core.client),
-            "list_unknown": lambda: operator.list_unknown(10, None),
-            "settle": lambda: operator.resolve(unknown, sent=True, recipients=None, actor="ops"),
+            "find": lambda: core.service.find(unknown, core.client),
+            "select": lambda: core.service.select(ListFilter(client="billing", reference="r")),
+            "cancel": lambda: core.service.cancel(unknown, core.client),
+            "list_unknown": lambda: operator.list_unknown(10, None, UnknownFilter()),
+            "settle": lambda: operator.resolve(
+                unknown, sent=True, recipients=None, reason="a test", caller=core.caller()
+            ),
             "audit": lambda: operator.resend(unknown, message="Your order is on its way.", caller=core.caller()),
-            "set_paused": lambda: operator.set_paused(True, "ops"),
-            "erase_recipient": lambda: operator.erase_recipient("2348031234567", "ops"),
+            "pause": lambda: operator.pause(Scope(), core.caller(), reason="it hangs", seconds=None),
+            "erase_recipient": lambda: operator.erase_recipient("2348031234567", core.caller()),
         }
         for method, ask in asked.items():
             core.fail_once(method, AWAY)
@@ -185,7 +192,7 @@ async def test_what_cannot_be_looked_up_cancelled_or_settled_is_503(tmp_path: Pa
             assert refusal.value.code is ProblemCode.JOURNAL_UNAVAILABLE, method
         core.fail_once("find", AWAY)
         with pytest.raises(Refusal) as refusal:
-            await operator.resolve(unknown, sent=True, recipients=None, actor="ops")
+            await operator.resolve(unknown, sent=True, recipients=None, reason="a test", caller=core.caller())
 
         assert refusal.value.code is ProblemCode.JOURNAL_UNAVAILABLE
         core.journal.hooks.clear()
@@ -196,16 +203,16 @@ async def test_what_cannot_be_looked_up_cancelled_or_settled_is_503(tmp_path: Pa
 async def test_what_somebody_settled_meanwhile_is_not_settled_again(tmp_path: Path, upstream: Upstream) -> None:
     async with running_core(tmp_path, upstream) as core:
         upstream.answer = lambda _: None
-        unknown = (await core.dispatcher.send(submission(), core.caller())).stored.notification.id
+        unknown = (await core.service.send(submission(), core.caller())).stored.notification.id
 
         async def be_late(real: Any, *arguments: Any) -> Any:
             core.journal.hooks.clear()
-            await core.operator.resolve(unknown, sent=False, recipients=None, actor="rival")
+            await core.operator.resolve(unknown, sent=False, recipients=None, reason="a test", caller=core.caller())
             return await real(*arguments)
 
         core.journal.hooks["settle"] = be_late
         with pytest.raises(Refusal) as refusal:
-            await core.operator.resolve(unknown, sent=True, recipients=None, actor="ops")
+            await core.operator.resolve(unknown, sent=True, recipients=None, reason="a test", caller=core.caller())
 
         assert refusal.value.code is ProblemCode.NOT_FOUND
         assert codes(await core.wait_completed(unknown)) == ["upstream_unreachable"]
@@ -217,10 +224,10 @@ async def test_nothing_is_sent_again_to_a_number_that_was_erased_or_for_a_client
     async with running_core(tmp_path, upstream) as core:
         upstream.answer = lambda _: None
         first, second = [
-            (await core.dispatcher.send(submission(number), core.caller())).stored.notification.id
+            (await core.service.send(submission(number), core.caller())).stored.notification.id
             for number in ("2348031234567", "2348031234568")
         ]
-        await core.operator.erase_recipient("2348031234567", "ops")
+        await core.operator.erase_recipient("2348031234567", core.caller())
         core.relay._clients = {}
         for notification_id, says in ((first, "erased"), (second, "no longer configured")):
             with pytest.raises(Refusal) as refusal:
@@ -236,7 +243,7 @@ async def test_an_outcome_that_the_journal_does_not_take_is_told_and_written_whe
 ) -> None:
     async with running_core(tmp_path, upstream) as core:
         core.fail_once("record", AWAY, times=3)
-        answer = await core.dispatcher.send(submission(), core.caller())
+        answer = await core.service.send(submission(), core.caller())
 
         assert codes(answer.stored) == ["sent"]
         assert codes(await core.wait_completed(answer.stored.notification.id)) == ["sent"]
@@ -251,13 +258,13 @@ async def test_a_late_answer_that_is_written_before_the_retried_outcome_still_en
         failures = [5]
 
         async def fail_the_end(real: Any, *arguments: Any, **named: Any) -> Any:
-            if named.get("completion") is not None and failures[0] > 0:
+            if named.get("ended") is not None and failures[0] > 0:
                 failures[0] -= 1
                 raise AWAY
             return await real(*arguments, **named)
 
         core.journal.hooks["record"] = fail_the_end
-        answer = await core.dispatcher.send(submission(), core.caller(), 0.3)
+        answer = await core.service.send(submission(), core.caller(), 1.5)
         upstream.gate.set()
         stored = await core.wait_completed(answer.stored.notification.id)
 
@@ -269,10 +276,9 @@ async def test_a_late_answer_that_is_written_before_the_retried_outcome_still_en
 async def test_a_late_answer_settles_what_its_caller_was_told_is_unknown(tmp_path: Path, upstream: Upstream) -> None:
     async with running_core(tmp_path, upstream) as core:
         upstream.gate.clear()
-        answer = await core.dispatcher.send(submission(), core.caller(), 0.3)
+        answer = await core.service.send(submission(), core.caller(), 1.5)
         upstream.gate.set()
-        while core.dispatcher.health().in_flight:
-            await asyncio.sleep(0.02)
+        await until(lambda: not core.service.health().in_flight)
         await core.relay.drain()
         stored = await core.wait_completed(answer.stored.notification.id)
 
@@ -286,7 +292,7 @@ async def test_a_journal_that_cannot_say_whether_to_dial_only_delays_the_queue(
 ) -> None:
     async with running_core(tmp_path, upstream) as core:
         core.fail_once("start_dialling", AWAY)
-        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
+        [answer] = await core.service.enqueue([submission()], core.caller())
 
         assert codes(await core.wait_completed(answer.stored.notification.id)) == ["sent"]
         assert upstream.count() == {"2348031234567": 1}
@@ -297,7 +303,7 @@ async def test_a_waiting_caller_is_told_that_a_call_was_not_made_where_the_journ
 ) -> None:
     async with running_core(tmp_path, upstream, RELAY_SMSCLONE_MAX_RECIPIENTS_PER_CALL="1") as core:
         core.fail_once("start_dialling", AWAY)
-        answer = await core.dispatcher.send(submission(*TWO), core.caller())
+        answer = await core.service.send(submission(*TWO), core.caller())
 
         assert sorted(codes(answer.stored)) == ["interrupted_before_dial", "sent"]
         assert len(upstream.sends) == 1
@@ -309,13 +315,13 @@ async def test_a_call_to_which_the_right_is_refused_is_not_dialled_and_the_journ
     async with running_core(tmp_path, upstream) as core:
         asked = asyncio.Event()
 
-        async def be_overtaken(real: Any, ref: CallRef) -> Any:
+        async def be_overtaken(real: Any, ref: CallRef, *more: Any) -> Any:
             await core.journal.real.take_back([ref.notification_id])  # under a new fence, as another process would
             asked.set()
-            return await real(ref)
+            return await real(ref, *more)
 
         core.journal.hooks["start_dialling"] = be_overtaken
-        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
+        [answer] = await core.service.enqueue([submission()], core.caller())
         await asked.wait()
         await core.relay.drain()
 
@@ -330,14 +336,14 @@ async def test_a_claim_that_somebody_took_over_and_dialled_is_theirs_to_end(tmp_
 
         async def be_overtaken(real: Any, claims: Any) -> Any:
             [claimed] = await real(claims)
-            return [Claimed(claimed.stored, claimed.fence + 1, may_dial=False)]
+            return [Lease(claimed.stored, claimed.fence + 1)]
 
         core.journal.hooks["claim"] = be_overtaken
-        answer = await core.dispatcher.send(submission(), core.caller())
+        answer = await core.service.send(submission(), core.caller())
 
         assert answer.stored.completed_at is None
         assert [call.state for call in answer.stored.calls] == [CallState.DIALLING]
-        assert core.dispatcher.health().in_flight == 0
+        assert core.service.health().in_flight == 0
         assert upstream.sends == []
 
 
@@ -354,16 +360,16 @@ async def test_a_journal_that_is_slow_to_claim_holds_up_no_code_that_is_queued(
             return await real(claims)
 
         core.journal.hooks["claim"] = hang
-        sends = [asyncio.create_task(core.dispatcher.send(submission(), core.caller())) for _ in range(8)]
+        sends = [asyncio.create_task(core.service.send(submission(), core.caller())) for _ in range(8)]
         await held.wait()
         code = submission("2348031239999", message_type=MessageType.OTP)
-        [queued] = await core.dispatcher.enqueue([code], core.caller())
+        [queued] = await core.service.enqueue([code], core.caller())
         stored = await core.wait_completed(queued.stored.notification.id)
         slow.set()
         await asyncio.gather(*sends)
 
         assert codes(stored) == ["sent"]
-        assert core.dispatcher.health().in_flight == 0
+        assert core.service.health().in_flight == 0
 
 
 @pytest.mark.parametrize(("can_look", "told"), [(True, "interrupted"), (False, "no_answer")])
@@ -380,7 +386,7 @@ async def test_who_was_taken_for_dead_tells_what_the_others_wrote(
             return await real(ref, outcomes, **more)
 
         core.journal.hooks["record"] = be_overtaken
-        answer = await core.dispatcher.send(submission(), core.caller())
+        answer = await core.service.send(submission(), core.caller())
 
         assert codes(answer.stored) == [told]
         assert codes(await core.wait_completed(answer.stored.notification.id)) == ["interrupted"]
@@ -395,12 +401,12 @@ async def test_a_bug_in_the_call_itself_is_unknown_and_not_dialled_again(
 
     monkeypatch.setattr("relay.smsclone.client.SmscloneClient.send", break_down)
     async with running_core(tmp_path, upstream) as core:
-        answer = await core.dispatcher.send(submission(), core.caller())
-        [later] = await core.dispatcher.enqueue([submission()], core.caller())
+        answer = await core.service.send(submission(), core.caller())
+        [later] = await core.service.enqueue([submission()], core.caller())
 
         assert codes(answer.stored) == ["interrupted"]
         assert codes(await core.wait_completed(later.stored.notification.id)) == ["interrupted"]
-        assert core.dispatcher.health().in_flight == 0
+        assert core.service.health().in_flight == 0
         assert upstream.sends == []
 
 
@@ -409,7 +415,7 @@ async def test_a_queued_call_that_met_a_bug_before_its_dial_waits_and_can_be_can
 ) -> None:
     async with running_core(tmp_path, upstream) as core:
         core.fail_once("start_dialling", ValueError("a bug"))
-        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
+        [answer] = await core.service.enqueue([submission()], core.caller())
         requeued = asyncio.Event()
 
         async def see(real: Any, *arguments: Any) -> Any:
@@ -418,8 +424,8 @@ async def test_a_queued_call_that_met_a_bug_before_its_dial_waits_and_can_be_can
             return result
 
         core.journal.hooks["requeue"] = see
-        await asyncio.wait_for(requeued.wait(), 10)
-        cancelled = await core.dispatcher.cancel(answer.stored.notification.id, core.client)
+        await asyncio.wait_for(requeued.wait(), 60)
+        cancelled = await core.service.cancel(answer.stored.notification.id, core.client)
 
         assert codes(cancelled) == ["cancelled"]
         assert upstream.sends == []
@@ -436,18 +442,18 @@ async def test_a_journal_that_says_yes_after_the_deadline_dials_nothing(
             return await real(*asked)
 
         core.journal.hooks[method] = slow
-        answer = await core.dispatcher.send(submission(*numbers), core.caller(), 0.3)
+        answer = await core.service.send(submission(*numbers), core.caller(), 0.3)
 
         assert codes(answer.stored) == ["deadline"] * len(numbers)
         assert upstream.sends == []
-        assert core.dispatcher.health().in_flight == 0
+        assert core.service.health().in_flight == 0
 
 
 @pytest.mark.parametrize("method", ["take", "take_expired"])
 async def test_the_queue_survives_a_row_that_cannot_be_read(tmp_path: Path, upstream: Upstream, method: str) -> None:
     async with running_core(tmp_path, upstream) as core:
         core.fail_once(method, ValueError("no such value"))
-        [answer] = await core.dispatcher.enqueue([submission()], core.caller())
+        [answer] = await core.service.enqueue([submission()], core.caller())
 
         assert codes(await core.wait_completed(answer.stored.notification.id)) == ["sent"]
 
@@ -460,36 +466,36 @@ async def test_the_queue_survives_a_row_that_cannot_be_read(tmp_path: Path, upst
         ("start_dialling", TWO, ["interrupted_before_dial", "sent"], 1),
     ],
 )
-async def test_a_bug_of_ours_leaves_no_slot_taken_and_no_call_open(
+async def test_a_bug_of_ours_leaves_no_permit_taken_and_no_call_open(
     tmp_path: Path, upstream: Upstream, method: str, numbers: Sequence[str], left: list[str], calls: int
 ) -> None:
     async with running_core(tmp_path, upstream, RELAY_SMSCLONE_MAX_RECIPIENTS_PER_CALL="1") as core:
         core.fail_once(method, ValueError("a bug"))
-        answer = await core.dispatcher.send(submission(*numbers), core.caller())
+        answer = await core.service.send(submission(*numbers), core.caller())
         await core.wait_completed(answer.stored.notification.id)
 
-        assert core.dispatcher.health().in_flight == 0
+        assert core.service.health().in_flight == 0
         assert sorted(codes(answer.stored)) == left
         assert len(upstream.sends) == calls
 
 
-async def test_a_bug_before_the_claim_stands_leaves_no_slot_taken(tmp_path: Path, upstream: Upstream) -> None:
+async def test_a_bug_before_the_claim_stands_leaves_no_permit_taken(tmp_path: Path, upstream: Upstream) -> None:
     async with running_core(tmp_path, upstream) as core:
         core.fail_once("claim", ValueError("a bug"))
         with pytest.raises(ValueError, match="a bug"):
-            await core.dispatcher.send(submission(), core.caller())
+            await core.service.send(submission(), core.caller())
 
-        assert core.dispatcher.health().in_flight == 0
+        assert core.service.health().in_flight == 0
         assert upstream.sends == []
 
 
-async def test_a_key_that_is_taken_leaves_no_slot_taken(tmp_path: Path, upstream: Upstream) -> None:
+async def test_a_key_that_is_taken_leaves_no_permit_taken(tmp_path: Path, upstream: Upstream) -> None:
     async with running_core(tmp_path, upstream) as core:
-        await core.dispatcher.send(submission(idempotency_key="order-1204"), core.caller())
-        answer = await core.dispatcher.send(submission(idempotency_key="order-1204"), core.caller())
+        await core.service.send(submission(idempotency_key="order-1204"), core.caller())
+        answer = await core.service.send(submission(idempotency_key="order-1204"), core.caller())
 
         assert answer.replayed
-        assert core.dispatcher.health().in_flight == 0
+        assert core.service.health().in_flight == 0
         assert upstream.count() == {"2348031234567": 1}
 
 
@@ -497,18 +503,16 @@ async def test_pause_holds_what_is_in_delivery(tmp_path: Path, upstream: Upstrea
     async with running_core(tmp_path, upstream, RELAY_SMSCLONE_MAX_RECIPIENTS_PER_CALL="1") as core:
         upstream.gate.clear()
         numbers = [f"23480312{index:05}" for index in range(40)]
-        [answer] = await core.dispatcher.enqueue([submission(*numbers)], core.caller())
-        while len(upstream.sends) < 4:
-            await asyncio.sleep(0.02)
-        core.dispatcher._upkeep.paused = True
-        core.fail_once("is_paused", AWAY, times=1_000)
+        [answer] = await core.service.enqueue([submission(*numbers)], core.caller())
+        await until(lambda: len(upstream.sends) >= 4)
+        core.service._runtime.switches.paused = True
+        core.fail_once("list_pauses", AWAY, times=1_000)
         upstream.gate.set()
-        while core.dispatcher.health().in_flight:
-            await asyncio.sleep(0.02)
+        await until(lambda: not core.service.health().in_flight)
         await asyncio.sleep(0.3)
         made = len(upstream.sends)
         core.journal.hooks.clear()
-        core.dispatcher._upkeep.paused = False
+        core.service._runtime.switches.paused = False
         await core.wait_completed(answer.stored.notification.id)
 
         assert made <= 8
@@ -520,9 +524,8 @@ async def test_a_stop_that_runs_out_of_time_tells_what_the_next_process_will_fin
 ) -> None:
     async with running_core(tmp_path, upstream, RELAY_SENDING_DRAIN_SECONDS="0.2") as core:
         upstream.gate.clear()
-        waiting = asyncio.create_task(core.dispatcher.send(submission(), core.caller()))
-        while not upstream.sends:
-            await asyncio.sleep(0.02)
+        waiting = asyncio.create_task(core.service.send(submission(), core.caller()))
+        await until(lambda: upstream.sends)
         await core.relay.drain()
         answer = await waiting
         upstream.gate.set()
@@ -533,8 +536,8 @@ async def test_a_stop_that_runs_out_of_time_tells_what_the_next_process_will_fin
 async def test_what_hangs_at_the_stand_in_never_stops_sandbox_clients(tmp_path: Path, upstream: Upstream) -> None:
     async with running_core(tmp_path, upstream) as core:
         for _ in range(8):
-            await core.dispatcher.send(submission("2348010000011"), core.caller(core.sandbox_client))
-        answer = await core.dispatcher.send(submission("2348010000001"), core.caller(core.sandbox_client))
+            await core.service.send(submission("2348010000011"), core.caller(core.sandbox_client))
+        answer = await core.service.send(submission("2348010000001"), core.caller(core.sandbox_client))
 
         assert codes(answer.stored) == ["sent"]
         assert upstream.sends == []
@@ -545,15 +548,13 @@ async def test_a_waiting_callers_notification_is_not_cancelled_as_if_it_were_que
 ) -> None:
     async with running_core(tmp_path, upstream, RELAY_SMSCLONE_MAX_CONNECTIONS="1") as core:
         upstream.gate.clear()
-        first = asyncio.create_task(core.dispatcher.send(submission(), core.caller()))
-        while not upstream.sends:
-            await asyncio.sleep(0.02)
-        second = asyncio.create_task(core.dispatcher.send(submission(reference="second"), core.caller()))
-        while not core.dispatcher.health().waiting:
-            await asyncio.sleep(0.02)
-        [waiting] = await core.dispatcher.select(ListFilter(client="billing", reference="second"))
+        first = asyncio.create_task(core.service.send(submission(), core.caller()))
+        await until(lambda: upstream.sends)
+        second = asyncio.create_task(core.service.send(submission(reference="second"), core.caller()))
+        await until(lambda: core.service.health().waiting)
+        [waiting] = await core.service.select(ListFilter(client="billing", reference="second"))
         with pytest.raises(Refusal) as refusal:
-            await core.dispatcher.cancel(waiting.notification.id, core.client)
+            await core.service.cancel(waiting.notification.id, core.client)
         upstream.gate.set()
 
         assert refusal.value.code is ProblemCode.ALREADY_DIALLED
@@ -575,7 +576,7 @@ async def test_tg20_is_halved_until_the_upstream_takes_it_and_nobody_gets_two(
     upstream.answer = at_most_three
     numbers = [f"23480312{index:05}" for index in range(20)]
     async with running_core(tmp_path, upstream) as core:
-        answer = await core.dispatcher.send(submission(*numbers), core.caller())
+        answer = await core.service.send(submission(*numbers), core.caller())
 
         assert codes(answer.stored) == ["sent"] * 20
         assert sorted(sent) == numbers
@@ -592,7 +593,7 @@ async def test_a_second_attempt_by_dnd_is_made_once_where_it_is_switched_on(tmp_
     config = tmp_path / "relay.toml"
     config.write_text('[sending]\ndnd_second_attempt = ["otp"]\n[routes]\notp = "normal"\n')
     async with running_core(tmp_path, upstream, RELAY_CONFIG=str(config)) as core:
-        answer = await core.dispatcher.send(submission(message_type=MessageType.OTP), core.caller())
+        answer = await core.service.send(submission(message_type=MessageType.OTP), core.caller())
         [result] = view_recipients(answer.stored)
 
         assert (result.code.value, result.attempts) == ("sent_dnd", 2)

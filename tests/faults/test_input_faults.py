@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from support_oracle import CANARY_TEXT, Oracle, fresh_number, fresh_reference, make_body
-from support_relay import PASSWORD, USERNAME, ClientKey, RelayProcess, make_client, running_relay
-from support_upstream import Upstream, running_upstream
+from support.oracle import CANARY_TEXT, Oracle, fresh_number, fresh_reference, make_body
+from support.relay import PASSWORD, USERNAME, ClientKey, RelayProcess, make_client, running_relay
+from support.upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ class Scene:
     def connect(self) -> socket.socket:
         """A connection of a client."""
         connection = socket.create_connection(("127.0.0.1", self.relay.port))
-        connection.settimeout(20)
+        connection.settimeout(60)
         return connection
 
     def ask(self, data: bytes, *, hang_up: bool = False) -> bytes:
@@ -272,7 +272,7 @@ def post_json(scene: Scene, body: Any) -> httpx.Response:
         json=body,
         headers=scene.client.headers,
         trust_env=False,
-        timeout=30,
+        timeout=60,
     )
 
 
@@ -303,6 +303,7 @@ def test_69_a_message_whose_url_would_be_too_long_is_422_before_the_claim(scene:
         f"{scene.relay.base_url}/v1/notifications?reference={reference}",
         headers=scene.client.headers,
         trust_env=False,
+        timeout=60,
     )
 
     assert answer.status_code == 422

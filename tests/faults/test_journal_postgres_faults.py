@@ -9,34 +9,37 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import func, literal_column, select
 
-from fakes import FakeClock
 from relay.journal import sessions
+from relay.journal.connecting import reason_of
 from relay.journal.postgres import PostgresJournal
-from relay.journal.sessions import reason_of
+from relay.journal.statements import Row, Statement, Work
 from relay.sending.ports import (
-    Claimed,
     Deduplication,
     Journal,
     JournalUnavailable,
     KeyTaken,
+    Lease,
+    Queued,
     Quota,
     RecordResult,
-    Taken,
 )
-from support_cutting import AtCommit, CuttingProxy
-from support_journal import NOON, SENT, accept, completion, first_call, found, make_claim, make_queued
-from support_postgres import PostgresServer, find_server_programs
-from support_stores import Store
+from support.cutting import AtCommit, CuttingProxy
+from support.fakes import FakeClock
+from support.journal import NOON, SENT, accept, ended, first_call, found, make_claim, make_queued
+from support.postgres import PostgresServer, find_server_programs
+from support.stores import Store
+from support.waiting import PATIENCE_SECONDS, until
 
 TYPES = [make_claim().notification.message_type]
 PLAIN = "?sslmode=disable&gssencmode=disable"
 """No encryption, so that a proxy can read what passes."""
 
 
-def make_journal(url: str, **options: bool) -> PostgresJournal:
+def make_journal(url: str, migrate: bool = True) -> PostgresJournal:
     """A journal that is not open yet."""
-    return PostgresJournal(url, clock=FakeClock(NOON), **options)
+    return PostgresJournal(url, clock=FakeClock(NOON), migrate=migrate)
 
 
 @pytest.fixture
@@ -79,16 +82,16 @@ async def test_a_claim_whose_commit_was_cut_off_is_there_exactly_once(
     results = await asyncio.gather(*(cut.claim([claim]) for claim in claims))
 
     assert proxy.cuts == 1
-    assert [type(result) for [result] in results] == [Claimed] * 3
+    assert [type(result) for [result] in results] == [Lease, Queued, Lease]
     for claim in claims:
         assert len((await found(direct, claim)).calls) == 1
     [other] = await direct.claim([make_claim(idempotency_key="k")])
     assert isinstance(other, KeyTaken)
     [[owned], *_] = results
-    assert isinstance(owned, Claimed)
+    assert isinstance(owned, Lease)
     assert await cut.start_dialling(first_call(owned))
     more = [await direct.claim([make_claim(claim={"quota": Quota("2026-12-01", 1, 3)})]) for _ in range(3)]
-    assert sum(isinstance(result, Claimed) for [result] in more) == 2
+    assert sum(isinstance(result, Lease) for [result] in more) == 2
 
 
 @pytest.mark.slow
@@ -111,13 +114,14 @@ async def test_a_claim_in_doubt_that_cannot_be_decided_is_said_to_be_in_doubt(
         assert await cut.start_dialling(first_call(item))
 
 
-async def until_answered(journal: Journal, notification_id: str) -> list[Taken]:
+async def until_answered(journal: Journal, notification_id: str) -> list[Lease]:
     """Take a claim back, as often as it takes until the journal can say whether it is there."""
-    while True:
-        try:
-            return await journal.take_back([notification_id])
-        except JournalUnavailable:
-            await asyncio.sleep(0.1)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            try:
+                return await journal.take_back([notification_id])
+            except JournalUnavailable:
+                await asyncio.sleep(0.1)
 
 
 @pytest.mark.slow
@@ -181,9 +185,9 @@ async def test_an_outcome_whose_commit_was_cut_off_is_written_by_its_repetition(
     proxy.at_commit = at_commit
 
     with pytest.raises(JournalUnavailable) as caught:
-        await cut.record(ref, [SENT], completion=completion())
+        await cut.record(ref, [SENT], ended=ended())
     assert caught.value.ambiguous
-    again = await cut.record(ref, [SENT], completion=completion())
+    again = await cut.record(ref, [SENT], ended=ended())
 
     assert again is (RecordResult.STALE if at_commit is AtCommit.LOSE_ANSWER else RecordResult.RECORDED)
     stored = await found(direct, claim)
@@ -235,9 +239,9 @@ async def test_a_server_that_stops_refuses_claims_and_keeps_outcomes_for_when_it
     with pytest.raises(JournalUnavailable) as refused:
         await journal.claim([lost])
     with pytest.raises(JournalUnavailable) as kept:
-        await journal.record(ref, [SENT], completion=completion())
-    assert (refused.value.reason, refused.value.ambiguous) == ("unreachable", False)
-    assert kept.value.reason == "unreachable"
+        await journal.record(ref, [SENT], ended=ended())
+    assert (refused.value.reason, refused.value.ambiguous) == ("refused", False)
+    assert kept.value.reason == "refused"
 
     own_server.start()
     assert await until_recorded(journal, ref) is RecordResult.RECORDED
@@ -248,11 +252,12 @@ async def test_a_server_that_stops_refuses_claims_and_keeps_outcomes_for_when_it
 
 async def until_recorded(journal: Journal, ref: object) -> RecordResult:
     """Record as often as it takes."""
-    while True:
-        try:
-            return await journal.record(ref, [SENT], completion=completion())  # type: ignore[arg-type]
-        except JournalUnavailable:
-            await asyncio.sleep(0.1)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            try:
+                return await journal.record(ref, [SENT], ended=ended())  # type: ignore[arg-type]
+            except JournalUnavailable:
+                await asyncio.sleep(0.1)
 
 
 async def test_a_server_that_hangs_is_given_up_in_time_and_used_again_once_it_goes_on(
@@ -266,15 +271,15 @@ async def test_a_server_that_hangs_is_given_up_in_time_and_used_again_once_it_go
     with postgres_server.hanging():
         tried = asyncio.gather(
             journal.claim([make_claim()]),
-            journal.record(dialled, [SENT], completion=completion()),
+            journal.record(dialled, [SENT], ended=ended()),
             journal.find(dialled.notification_id),
             journal.take(["billing"], TYPES, 10, NOON),
             return_exceptions=True,
         )
-        refused = await asyncio.wait_for(tried, 30)
+        refused = await asyncio.wait_for(tried, 60)
 
     assert [type(each) for each in refused] == [JournalUnavailable] * 4
-    assert await journal.record(dialled, [SENT], completion=completion()) is RecordResult.RECORDED
+    assert await journal.record(dialled, [SENT], ended=ended()) is RecordResult.RECORDED
     await accept(journal, make_claim())
 
 
@@ -287,7 +292,7 @@ async def test_a_process_ends_in_time_while_its_server_hangs(
 
     with postgres_server.hanging():
         waiting = asyncio.ensure_future(journal.find("01"))
-        await asyncio.wait_for(journal.close(), 30)
+        await asyncio.wait_for(journal.close(), 60)
         with pytest.raises(JournalUnavailable):
             await waiting
 
@@ -302,7 +307,7 @@ async def test_connections_that_died_while_idle_are_replaced_and_nobody_notices(
 
     results = await asyncio.gather(*(journal.claim([make_claim()]) for _ in range(20)))
 
-    assert [type(result) for [result] in results] == [Claimed] * 20
+    assert [type(result) for [result] in results] == [Lease] * 20
 
 
 async def test_whoever_is_cancelled_while_waiting_breaks_no_connection(shared_store: Store) -> None:
@@ -319,8 +324,7 @@ async def test_whoever_is_cancelled_while_waiting_breaks_no_connection(shared_st
 
     assert (await journal.queue_depth(NOON)).queued == 30
     stuck = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%' AND datname = current_database()"
-    while shared_store.query(stuck) != [(0,)]:
-        await asyncio.sleep(0.01)
+    await until(lambda: shared_store.query(stuck) == [(0,)])
 
 
 async def test_a_server_that_is_not_there_stops_the_start(postgres_server: PostgresServer) -> None:
@@ -329,7 +333,7 @@ async def test_a_server_that_is_not_there_stops_the_start(postgres_server: Postg
     with pytest.raises(JournalUnavailable) as caught:
         await make_journal(missing).open()
 
-    assert caught.value.reason == "unreachable"
+    assert caught.value.reason == "refused"
     assert "canary" not in repr(caught.value)
     assert caught.value.__suppress_context__
 
@@ -369,15 +373,25 @@ async def test_a_dead_session_that_holds_a_key_delays_only_claims_with_that_key(
     await accept(journal, make_claim(idempotency_key="k"))
 
 
-async def test_no_session_of_ours_can_hold_a_lock_for_long(shared_store: Store) -> None:
+async def test_no_transaction_of_ours_can_hold_a_lock_for_long_and_no_session_keeps_its_limits(
+    shared_store: Store,
+) -> None:
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "synchronous_commit")
+    show = Statement(select(*(func.current_setting(literal_column(f"'{name}'")) for name in names)))
     journal = make_journal(shared_store.url)
     await journal.open()
-    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout", "synchronous_commit")
+
+    def look() -> Work[Row]:
+        [found] = yield [(show, {})]
+        return found.rows[0]
+
+    within = [await journal._sessions.read(look), await journal._sessions.write(look)]
     async with journal._sessions._use().connection() as connection:
-        values = [(await (await connection.execute(f"SHOW {name}".encode())).fetchone()) for name in names]
+        between = [(await (await connection.execute(f"SHOW {name}".encode())).fetchone()) for name in names]
     await journal.close()
 
-    assert values == [("3s",), ("10s",), ("10s",), ("on",)]
+    assert within == [("3s", "10s", "10s", "on")] * 2
+    assert between == [("0",), ("0",), ("0",), ("on",)]
 
 
 async def race(url: str, processes: int, keys: int, racers: int) -> Counter[str]:
@@ -385,11 +399,11 @@ async def race(url: str, processes: int, keys: int, racers: int) -> Counter[str]
     program = f"""
 import asyncio, random, sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from support_journal import make_claim
-from fakes import FakeClock, SequentialIds
+from support.journal import make_claim
+from support.fakes import FakeClock, SequentialIds
 from relay.journal import sessions
 from relay.journal.postgres import PostgresJournal
-from relay.sending.ports import Claimed
+from relay.sending.ports import Lease
 
 async def main():
     journal = PostgresJournal({url!r}, clock=FakeClock())
@@ -401,7 +415,7 @@ async def main():
         while keys:
             key = keys.pop()
             [result] = await journal.claim([make_claim(id=ids.new_id(), idempotency_key=key)])
-            if isinstance(result, Claimed):
+            if isinstance(result, Lease):
                 print(key)
     await asyncio.gather(*(work() for _ in range(40)))
     await journal.close()
@@ -458,7 +472,7 @@ async def test_both_versions_work_while_replicas_are_replaced(own_store: Store) 
     own_store.query("UPDATE alembic_version SET version_num = '9998'")
 
     assert await running.start_dialling(ref)
-    assert await running.record(ref, [SENT], completion=completion()) is RecordResult.RECORDED
+    assert await running.record(ref, [SENT], ended=ended()) is RecordResult.RECORDED
     started_again = await own_store.open()
     await accept(started_again, make_claim())
     assert (await found(started_again, claim)).completed_at is not None

@@ -13,10 +13,10 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,23 @@ from typing import Any
 import httpx
 import pytest
 
-from support_oracle import CANARY_TEXT, TERMINAL, forms_of
-from support_relay import AT_DEBUG, COVERED, PASSWORD, ClientKey, RelayProcess, make_client, running_relay
-from support_upstream import Request, http_answer, processed, running_upstream, send_all
-from support_webhooks import alertmanager_alert, alertmanager_body
+from support.oracle import CANARY_TEXT, TERMINAL, forms_of
+from support.relay import AT_DEBUG, COVERED, PASSWORD, ClientKey, RelayProcess, make_client, running_relay
+from support.senders import sign_standard
+from support.upstream import Request, http_answer, processed, running_upstream, send_all
+from support.waiting import wait_until
+from support.webhooks import alertmanager_alert, alertmanager_body
 
 pytestmark = pytest.mark.slow
 
 SECRET = "whsec_" + base64.b64encode(b"canary-callback-secret-01234567").decode()
+OTHER_NAME, OTHER_PASSWORD = "the reseller's name 3Q", "canary of the reseller 5J"
+NEW_PASSWORD, REFUSED_PASSWORD = "canary of a new day 6K", "canary of a typing error 8L"
+ACCOUNT_SECRETS = [OTHER_NAME, OTHER_PASSWORD, NEW_PASSWORD, REFUSED_PASSWORD]
 STRANGE_KEY = "rk_canary_c2VjcmV0LW9mLW5vYm9keQ"
 TEXT = f"Hello, {CANARY_TEXT}"
 LATER = {"Prefer": "respond-async"}
-PATIENCE_SECONDS = 30.0
-NUMBERS = [f"23480355500{place:02}" for place in range(40)]
+NUMBERS = [f"23480355500{place:02}" for place in range(43)]
 
 UPSTREAM_SAYS: dict[str, Callable[[Request], bytes | None]] = {
     "00": send_all,
@@ -62,7 +66,8 @@ def repeat(request: Request) -> str:
 
 def say(request: Request) -> bytes | None:
     if request.path.endswith("/balance"):
-        return http_answer("256.21")
+        refused = request.query["password"] == REFUSED_PASSWORD
+        return http_answer(f"TG11-INVALID USERNAME OR PASSWORD {repeat(request)}" if refused else "256.21")
     return UPSTREAM_SAYS.get(request.numbers[0][-2:], send_all)(request)
 
 
@@ -123,13 +128,12 @@ class Sweep:
 
     def wait_ended(self) -> None:
         """Wait until every notification has ended."""
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while True:
+
+        def statuses() -> set[str]:
             items = self.http.get("/v1/notifications", params={"limit": 100}).json()["items"]
-            if all(item["status"] in TERMINAL | {"partial"} for item in items):
-                return
-            assert time.monotonic() < give_up, [item["status"] for item in items]
-            time.sleep(0.05)
+            return {item["status"] for item in items}
+
+        wait_until(lambda: statuses() <= TERMINAL | {"partial"}, statuses)
 
 
 def go_every_way(sweep: Sweep) -> None:
@@ -148,6 +152,7 @@ def go_every_way(sweep: Sweep) -> None:
         sweep.send(NUMBERS[25], fields={field_name: [NUMBERS[25]]})
     sweep.send(NUMBERS[26], fields={CANARY_TEXT: NUMBERS[26], NUMBERS[26]: TEXT})
     sweep.send(NUMBERS[26], fields={"message": f"{CANARY_TEXT}: you have won a lottery"})
+    name_templates(sweep)
     for text in (
         f'{{"message": "{NUMBERS[26]}',
         f'["{CANARY_TEXT}"]',
@@ -159,14 +164,67 @@ def go_every_way(sweep: Sweep) -> None:
     sweep.ask("POST", "/v1/notifications/preview", json=item | {"sender": CANARY_TEXT})
 
 
+def name_templates(sweep: Sweep) -> None:
+    """What callers send by template, well and badly."""
+    good = {"name": "hello", "values": {"who": CANARY_TEXT}}
+    path = "/v1/notifications"
+    for template in (
+        good,
+        good | {"name": CANARY_TEXT},
+        good | {"language": CANARY_TEXT},
+        good | {"version": NUMBERS[28]},
+        good | {CANARY_TEXT: 1},
+        good | {"values": {NUMBERS[28]: CANARY_TEXT, CANARY_TEXT: NUMBERS[28]}},
+        good | {"values": {"who": CANARY_TEXT * 9}},
+        good | {"values": {"who": CANARY_TEXT + "\u20a6"}},
+        good | {"values": {"who": [CANARY_TEXT]}},
+        CANARY_TEXT,
+    ):
+        body = {"recipients": [NUMBERS[28]], "template": template}
+        sweep.ask("POST", path, json=body)
+        sweep.ask("POST", path, json=body, headers=LATER)
+        sweep.ask("POST", f"{path}/preview", json=body)
+
+
+def suppress(sweep: Sweep) -> None:
+    """What callers say of who is not to be written to, well and badly."""
+    path, good = "/v1/suppressions", {"recipient": NUMBERS[40], "reason": f"she called from {NUMBERS[40]}"}
+    kept = sweep.ask("POST", path, json=good).json()["id"]
+    wrong = (
+        good | {"recipient": CANARY_TEXT},
+        good | {"reason": CANARY_TEXT * 20},
+        good | {"until": NUMBERS[40]},
+        good | {"message_types": [CANARY_TEXT]},
+        good | {"scope": NUMBERS[40]},
+        {CANARY_TEXT: NUMBERS[40]},
+        NUMBERS[40],
+    )
+    for body in wrong:
+        sweep.ask("POST", path, json=body)
+    sweep.ask("POST", path, json=good | {"scope": "all"})
+    for items in ([good, *wrong[:2]], [good | {"recipient": NUMBERS[41]}], wrong, [CANARY_TEXT], NUMBERS[40]):
+        sweep.ask("POST", f"{path}/import", json={"items": items})
+    for query in ("", f"?recipient={NUMBERS[40]}", f"?recipient={CANARY_TEXT}", f"?cursor={PASSWORD}", "?scope=all"):
+        sweep.ask("GET", f"{path}{query}")
+    for headers in (None, LATER):
+        sweep.send(NUMBERS[42], NUMBERS[41], headers=headers)
+    for unknown in (NUMBERS[40], CANARY_TEXT, PASSWORD):
+        sweep.ask("DELETE", f"{path}/{unknown}")
+        sweep.ask("GET", f"/v1/templates/{unknown}")
+    sweep.ask("DELETE", f"{path}/{kept}")
+
+
 def look_everywhere(sweep: Sweep) -> None:
     """What callers ask of what is there, and of what is not."""
     for path in (
         f"/v1/notifications?reference={NUMBERS[0]}",
+        f"/v1/notifications?recipient={NUMBERS[0]}",
+        f"/v1/notifications?recipient={CANARY_TEXT}&expand={NUMBERS[0]}",
         f"/v1/notifications?status={NUMBERS[0]}&cursor={PASSWORD}",
         f"/v1/notifications/{NUMBERS[0]}",
         f"/v1/{NUMBERS[0]}/{PASSWORD}",
         "/v1/balance",
+        "/v1/templates",
         "/v1/operator/unknown",
         "/readyz",
         "/healthz",
@@ -174,7 +232,15 @@ def look_everywhere(sweep: Sweep) -> None:
         "/openapi.json",
     ):
         sweep.ask("GET", path)
+    for query in (
+        "from=2026-01-01&to=2027-01-01&by=client,billing_code,account",
+        f"from={NUMBERS[0]}&to={CANARY_TEXT}&by={OTHER_PASSWORD}",
+        f"from=2026-01-01&to=2027-01-01&{CANARY_TEXT}={NUMBERS[0]}",
+    ):
+        sweep.ask("GET", f"/v1/usage?{query}")
+        sweep.ask("GET", f"/v1/usage?{query}", headers={"Accept": "text/csv"})
     sweep.ask("DELETE", f"/v1/notifications/{NUMBERS[0]}")
+    sweep.ask("PATCH", f"/v1/notifications/{NUMBERS[0]}", json={"send_at": CANARY_TEXT, CANARY_TEXT: NUMBERS[0]})
     for key in (STRANGE_KEY, PASSWORD, NUMBERS[0]):
         sweep.ask("GET", "/v1/balance", headers={"Authorization": f"Bearer {key}"})
     for key in (STRANGE_KEY, NUMBERS[0], f"+{NUMBERS[0]}"):
@@ -186,16 +252,69 @@ def settle(sweep: Sweep) -> None:
     [*unknown] = sweep.ask("GET", "/v1/operator/unknown").json()["items"]
     assert len(unknown) >= 4
     first, second, third, *_ = (f"/v1/operator/unknown/{item['id']}" for item in unknown)
-    sweep.ask("POST", f"{first}/resolve", json={"outcome": "sent"})
+    sweep.ask("POST", f"{first}/resolve", json={"outcome": "sent", "reason": f"she called from {NUMBERS[31]}"})
     sweep.ask("POST", f"{first}/resolve", json={"outcome": CANARY_TEXT, "recipients": [NUMBERS[30]]})
     sweep.ask("POST", f"{second}/resend", json={"message": f"not the text {CANARY_TEXT}"})
     sweep.ask("POST", f"{third}/resend", json={"message": TEXT})
+    many = {"filter": {}, "outcome": "sent", "reason": f"{NUMBERS[31]} called", "dry_run": True}
+    for body in (
+        many,
+        many | {"reason": CANARY_TEXT * 20},
+        many | {"filter": {CANARY_TEXT: 1}},
+        many | {"ids": [NUMBERS[0]]},
+    ):
+        sweep.ask("POST", "/v1/operator/unknown/resolve", json=body)
+    for state in ("open", "resent", "settled", CANARY_TEXT):
+        sweep.ask("GET", f"/v1/operator/unknown?state={state}&client={NUMBERS[0]}")
+        sweep.ask("GET", f"/v1/operator/unknown?state=open&account={OTHER_PASSWORD}")
+    some = unknown[0]["id"]
+    for path in (f"?recipient={NUMBERS[1]}", f"?recipient={CANARY_TEXT}", f"?message_id={NUMBERS[0]}", f"/{some}"):
+        sweep.ask("GET", f"/v1/operator/notifications{path}")
+    sweep.ask("GET", f"/v1/operator/notifications/{some}/timeline")
+    sweep.ask("GET", "/v1/operator/audit?limit=200")
     sweep.wait_ended()
+    said = f"she called from {NUMBERS[31]}"
+    rows = (
+        f"number,date,status\n{NUMBERS[1]},2026-11-29 14:05,{CANARY_TEXT} {NUMBERS[3]}\n{CANARY_TEXT},{NUMBERS[4]},x\n"
+    )
+    for wanted in ({"csv": rows}, {"csv": rows, "settle": True, "reason": said}, {"csv": CANARY_TEXT + NUMBERS[5]}):
+        sweep.ask("POST", "/v1/operator/unknown/match", json=wanted)
     sweep.ask("POST", "/v1/operator/erase", json={"recipient": NUMBERS[21]})
     sweep.ask("POST", "/v1/operator/erase", json={"recipient": CANARY_TEXT})
-    for act in ("pause", "resume"):
-        sweep.ask("POST", f"/v1/operator/{act}")
+    for asked in ({"recipient": NUMBERS[22]}, {"recipient": CANARY_TEXT}, {"recipient": NUMBERS[22], "cursor": TEXT}):
+        sweep.ask("POST", "/v1/operator/export", json=asked)
+    sweep.ask("POST", "/v1/operator/pause", json={"reason": said, "client": "other"})
+    sweep.ask("POST", "/v1/operator/pause", json={"reason": said, "for": CANARY_TEXT, "client": NUMBERS[31]})
+    sweep.ask("POST", "/v1/operator/pause", json={"reason": said, "message_type": "promotional", "for": "1h"})
+    sweep.ask("GET", "/readyz")
+    sweep.ask("GET", "/v1/operator/now")
+    sweep.ask("POST", "/v1/operator/resume")
+    for account in ("smsclone", OTHER_PASSWORD, NUMBERS[31]):
+        sweep.ask("POST", "/v1/operator/pause", json={"reason": said, "account": account})
+    sweep.send(NUMBERS[35], NUMBERS[36], fields={"billing_code": "by-the-second"})
+    sweep.send(NUMBERS[4])
+    sweep.ask("POST", "/v1/operator/resume")
     sweep.send(NUMBERS[39])
+
+
+def change_passwords(relay: RelayProcess, file: Path) -> None:
+    """What a person does who mistypes the second account's new password, and then does not."""
+    for password, event in ((REFUSED_PASSWORD, "credentials.refused"), (NEW_PASSWORD, "credentials.taken")):
+        file.write_text(password)
+        wait_until(partial(_is_logged, relay, f'"event":"{event}"'))
+
+
+def _is_logged(relay: RelayProcess, words: str) -> bool:
+    return words in relay.log()
+
+
+def spend_too_much(sweep: Sweep, poor: ClientKey) -> None:
+    """What a client sends whose budget is used up."""
+    body = {"recipients": [NUMBERS[37]], "message": TEXT, "billing_code": "poor"}
+    item = sweep.ask("POST", "/v1/notifications", json=body, headers=poor.headers)
+    assert item.status_code == 429, item.text
+    sweep.ask("POST", "/v1/notifications/batch", json=[body], headers=poor.headers)
+    sweep.ask("POST", "/v1/notifications", json=body | {"billing_code": CANARY_TEXT}, headers=poor.headers)
 
 
 def alert(sweep: Sweep, monitoring: ClientKey) -> None:
@@ -208,6 +327,18 @@ def alert(sweep: Sweep, monitoring: ClientKey) -> None:
             content=content,
             headers=monitoring.headers | {"Content-Type": "application/json"},
         )
+
+
+def log_in(sweep: Sweep) -> None:
+    """What an identity provider sends, which signs; and who only looks, or signs with something else."""
+    body = json.dumps({"user": {"id": "u-1", "phone": NUMBERS[33]}, "sms": {"otp": CANARY_TEXT}}).encode()
+    good = sign_standard(body, SECRET)
+    for headers in (good, sign_standard(body, SECRET), good | {"webhook-signature": f"v1,{CANARY_TEXT}"}):
+        with httpx.Client(base_url=sweep.http.base_url, trust_env=False, timeout=60) as stranger:
+            answer = stranger.post("/v1/webhooks/generic/login", content=body, headers=headers)
+            sweep.answers.append(answer)
+    sweep.ask("GET", "/v1/webhooks/generic/login")
+    sweep.ask("GET", "/v1/webhooks/alertmanager/ops")
 
 
 def read_journal(path: Path) -> bytes:
@@ -233,14 +364,21 @@ def swept(
         running_catcher() as callbacks,
         running_catcher() as spans,
         running_upstream(say) as upstream,
+        running_upstream(say) as other,
         ExitStack() as stack,
     ):
         client = make_client(
-            permissions='["send", "read", "preview", "balance", "operate"]',
+            permissions='["send", "read", "preview", "balance", "operate", "usage", "suppress"]',
             callback_hosts=f'["{callbacks.url}"]',
             callback_secrets=f'["{SECRET}"]',
         )
         monitoring = make_client("monitoring", message_types='["alert"]')
+        poor = make_client("poor", units_per_month="0.5")
+        directory = tmp_path_factory.mktemp("relay")
+        password_file = directory / "password"
+        password_file.write_text(OTHER_PASSWORD)
+        templates = directory / "templates.toml"
+        templates.write_text('[[template]]\nname = "hello"\nvalues = {who = 60}\ntext = {en = "Hello {{ who }}"}\n')
         toml = f"""
 [callbacks]
 allowed_networks = ["127.0.0.1/32"]
@@ -251,49 +389,74 @@ failures = 100
 [smsclone]
 timeout_seconds = 2
 
+[[accounts]]
+name = "backup"
+base_url = "{other.base_url}"
+username = "{OTHER_NAME}"
+password_file = "{password_file}"
+timeout_seconds = 2
+
+[sending]
+accounts = ["smsclone", "backup"]
+
+[templates]
+files = ["{templates}"]
+
 [[receivers]]
 name = "ops"
 client = "monitoring"
 recipients = ["{NUMBERS[32]}"]
+
+[[receivers]]
+name = "login"
+client = "{client.name}"
+preset = "supabase"
+hmac_secret = "{SECRET}"
+recipients = ["{NUMBERS[34]}"]
 """
         tracing = {"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
-        directory = tmp_path_factory.mktemp("relay")
         relay = stack.enter_context(
-            running_relay(directory, client, monitoring, upstream=upstream.base_url, toml=toml, environment=tracing)
+            running_relay(
+                directory, client, monitoring, poor, upstream=upstream.base_url, toml=toml, environment=tracing
+            )
         )
-        with httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False, timeout=30) as http:
+        with httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False, timeout=60) as http:
             sweep = Sweep(http, f"{callbacks.url}/sms-status")
             go_every_way(sweep)
             alert(sweep, monitoring)
+            log_in(sweep)
+            suppress(sweep)
             sweep.wait_ended()
             look_everywhere(sweep)
+            spend_too_much(sweep, poor)
+            change_passwords(relay, password_file)
             settle(sweep)
-            give_up = time.monotonic() + PATIENCE_SECONDS
-            while len(callbacks.bodies) < 12 or b"unknown" not in b"".join(callbacks.bodies):
-                assert time.monotonic() < give_up, f"{len(callbacks.bodies)} callbacks came"
-                time.sleep(0.05)
+            wait_until(lambda: len(callbacks.bodies) >= 12 and b"unknown" in b"".join(callbacks.bodies))
             sweep.ask("GET", "/metrics")
         assert relay.stop() == 0
-        yield relay, sweep, callbacks, spans, [client.key, monitoring.key]
+        yield relay, sweep, callbacks, spans, [client.key, monitoring.key, poor.key]
 
 
 def test_nothing_that_must_stay_inside_comes_out_anywhere(
     swept: tuple[RelayProcess, Sweep, Catcher, Catcher, list[str]],
 ) -> None:
     relay, sweep, callbacks, spans, keys = swept
-    secrets = [PASSWORD, SECRET, SECRET.removeprefix("whsec_"), *keys, STRANGE_KEY]
+    secrets = [PASSWORD, *ACCOUNT_SECRETS, SECRET, SECRET.removeprefix("whsec_"), *keys, STRANGE_KEY]
     numbers = [*NUMBERS, *(number[3:] for number in NUMBERS)]
 
     assert_clean("the output", relay.output.read_bytes(), [*secrets, CANARY_TEXT, *numbers])
     for answer in sweep.answers:
         head = "\n".join(f"{name}: {value}" for name, value in answer.headers.items()).encode()
-        told = [*secrets, CANARY_TEXT, *(numbers if answer.status_code >= 400 else ())]
+        masked = answer.status_code >= 400 or answer.request.url.path.startswith(("/v1/suppressions", "/v1/templates"))
+        told = [*secrets, CANARY_TEXT, *(numbers if masked else ())]
         where = f"the answer {answer.status_code} to {answer.request.method} {answer.request.url.path[:20]}"
         assert_clean(where, answer.content, told)
         assert_clean(where, head, [*secrets, CANARY_TEXT, *numbers])
     assert_clean("callbacks", b"\n".join(callbacks.bodies), [*secrets, CANARY_TEXT])
     assert_clean("spans", b"\n".join(spans.bodies), [*secrets, CANARY_TEXT, *numbers])
-    assert_clean("the journal", read_journal(relay.directory / "relay.db"), [*secrets, CANARY_TEXT, NUMBERS[21]])
+    assert_clean(
+        "the journal", read_journal(relay.directory / "relay.db"), [*secrets, CANARY_TEXT, NUMBERS[21], NUMBERS[40]]
+    )
 
 
 def test_the_sweep_went_everywhere(swept: tuple[RelayProcess, Sweep, Catcher, Catcher, list[str]]) -> None:
@@ -312,7 +475,17 @@ def test_the_sweep_went_everywhere(swept: tuple[RelayProcess, Sweep, Catcher, Ca
 
     assert {answer.status_code for answer in sweep.answers} >= {200, 202, 400, 401, 404, 422, 502}
     assert problems >= {"invalid_json", "validation_failed", "unauthenticated", "not_found", "idempotency_mismatch"}
+    assert {"non_gsm_value", "budget_exceeded"} <= problems
+    accounts = [
+        entry["account"]
+        for answer in sweep.answers
+        if answer.status_code == 200 and answer.request.url.path == "/v1/notifications"
+        if answer.request.method == "POST"
+        for entry in answer.json()["recipients"]
+    ]
+    assert {"smsclone", "backup"} <= set(accounts)
     assert len(outcomes) >= 3
+    assert "suppressed" in outcomes
     assert relay.log().count('"level":"debug"') > 20
     assert len(b"".join(spans.bodies)) > 1_000
 

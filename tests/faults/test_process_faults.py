@@ -6,30 +6,25 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from support_oracle import Oracle, fresh_number, fresh_reference, make_body
-from support_postgres import PostgresServer, find_server_programs
-from support_relay import AT_DEBUG, ClientKey, RelayProcess, make_client, make_relay
-from support_upstream import Upstream, running_upstream
+from support.oracle import Oracle, fresh_number, fresh_reference, make_body
+from support.postgres import PostgresServer, find_server_programs
+from support.relay import AT_DEBUG, ClientKey, RelayProcess, make_client, make_relay
+from support.upstream import Upstream, running_upstream
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
 ASYNCHRONOUS = {"Prefer": "respond-async"}
 ONE_PLACE = "[smsclone]\nmax_connections = 1\nbalance_interval_seconds = 86400\n[breaker]\nfailures = 1000\n"
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -83,7 +78,7 @@ def start(relay: RelayProcess, ended: ExitStack) -> RelayProcess:
 
 def waiting_in(relay: RelayProcess) -> int:
     """How many calls are claimed and wait for a place."""
-    waiting: int = httpx.get(f"{relay.base_url}/readyz", trust_env=False).json()["waiting"]
+    waiting: int = httpx.get(f"{relay.base_url}/readyz", trust_env=False, timeout=60).json()["waiting"]
     return waiting
 
 
@@ -155,7 +150,7 @@ def test_36_a_kill_at_the_end_of_grace_with_a_hung_upstream_is_unknown(
     sending = pool.submit(oracle.send, number, headers=key)
     wait_until(lambda: upstream.count().get(number))
     relay.process.terminate()
-    wait_until(lambda: httpx.get(f"{relay.base_url}/readyz", trust_env=False).status_code == 503)
+    wait_until(lambda: httpx.get(f"{relay.base_url}/readyz", trust_env=False, timeout=60).status_code == 503)
     relay.kill()
     lost(sending)
     upstream.gate.set()
@@ -208,20 +203,21 @@ def test_37_a_replica_that_stood_still_beyond_its_lease_sends_nothing_of_what_ot
 
 def settled_by(relay: RelayProcess, client: ClientKey, *numbers: str) -> dict[str, tuple[str, str]]:
     """Number → status and code, as soon as nothing is open any more."""
-    with httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False) as http:
-        while True:
+    with httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False, timeout=60) as http:
+
+        def look() -> list[dict[str, Any]]:
             items = http.get("/v1/notifications").json()["items"]
             found = [http.get(f"/v1/notifications/{item['id']}").json() for item in items]
-            if len(found) == len(numbers) and all(one["completed_at"] for one in found):
-                entries = [entry for one in found for entry in one["recipients"]]
-                return {entry["recipient"]: (entry["status"], entry["code"]) for entry in entries}
-            time.sleep(0.05)
+            return found if len(found) == len(numbers) and all(one["completed_at"] for one in found) else []
+
+        entries = [entry for one in wait_until(look) for entry in one["recipients"]]
+        return {entry["recipient"]: (entry["status"], entry["code"]) for entry in entries}
 
 
 def test_38_a_loop_that_stood_still_judges_by_monotonic_time_and_goes_on(
     tmp_path: Path, upstream: Upstream, client: ClientKey, ended: ExitStack, pool: ThreadPoolExecutor
 ) -> None:
-    toml = "[smsclone]\ntimeout_seconds = 1\n"
+    toml = "[smsclone]\ntimeout_seconds = 2\n"
     relay = start(make_relay(tmp_path, client, upstream=upstream.base_url, toml=toml), ended)
     oracle = Oracle([relay], client, upstream.count)
     number = fresh_number()
@@ -229,12 +225,12 @@ def test_38_a_loop_that_stood_still_judges_by_monotonic_time_and_goes_on(
     sending = pool.submit(oracle.send, number)
     wait_until(lambda: upstream.count().get(number))
     relay.process.send_signal(signal.SIGSTOP)
-    time.sleep(2)  # the fault itself: longer than the call may take
+    time.sleep(2.5)  # the fault itself: longer than the call may take
     relay.process.send_signal(signal.SIGCONT)
 
     assert sending.result().json()["status"] == "unknown"
     upstream.gate.set()
-    assert httpx.get(f"{relay.base_url}/healthz", trust_env=False).status_code == 200
+    assert httpx.get(f"{relay.base_url}/healthz", trust_env=False, timeout=60).status_code == 200
     assert oracle.send().json()["status"] == "sent"
     oracle.check()
 
@@ -243,6 +239,7 @@ CLOCK = '''
 """Moves the wall clock by as many seconds as a file says."""
 import os, time
 from pathlib import Path
+from typing import Any
 
 _file, _now = Path(os.environ["TEST_CLOCK"]), time.time_ns
 time.time_ns = lambda: _now() + int(_file.read_text()) * 1_000_000_000
@@ -266,7 +263,7 @@ def test_a_wall_clock_that_jumps_moves_no_deadline(
         "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}",
         "TEST_CLOCK": str(tmp_path / "clock"),
     }
-    toml = "[smsclone]\ntimeout_seconds = 2\n"
+    toml = "[smsclone]\ntimeout_seconds = 4\n"
     relay = start(make_relay(tmp_path, client, upstream=upstream.base_url, toml=toml, environment=environment), ended)
     oracle = Oracle([relay], client, upstream.count)
     in_time, never = fresh_number(), fresh_number()
@@ -281,7 +278,7 @@ def test_a_wall_clock_that_jumps_moves_no_deadline(
     upstream.gate.clear()
     started = time.monotonic()
     assert oracle.send(never).json()["status"] == "unknown"
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60  # and not the hours of the jump
     upstream.gate.set()
     later = oracle.send(headers=ASYNCHRONOUS)
     states = oracle.check()
@@ -296,11 +293,10 @@ def test_40_without_file_descriptors_nothing_is_sent_and_afterwards_everything_w
     relay = start(make_relay(tmp_path, client, upstream=upstream.base_url), ended)
     oracle = Oracle([relay], client, upstream.count)
     number = fresh_number()
-    with httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False, timeout=30) as http:
+    with httpx.Client(base_url=relay.base_url, headers=client.headers, trust_env=False, timeout=60) as http:
         http.get("/healthz")  # the connection is there before descriptors run out
         limits = resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE)
-        used = max(int(entry.name) for entry in Path(f"/proc/{relay.process.pid}/fd").iterdir())
-        resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE, (used + 1, limits[1]))
+        resource.prlimit(relay.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # 0, 1 and 2 are always taken
         reference = fresh_reference()
         oracle.expect(reference, number)
         refused = oracle.note(http.post("/v1/notifications", json=make_body(reference, number)))

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from support_postgres import PostgresServer
-from support_relay import ClientKey, RelayProcess, make_client, make_relay
-from support_upstream import Upstream, running_upstream
+from support.postgres import PostgresServer
+from support.relay import ClientKey, RelayProcess, make_client, make_relay
+from support.upstream import Upstream, running_upstream
+from support.waiting import until
 
 pytestmark = pytest.mark.slow
 
 RATE = float(os.environ.get("RELAY_TEST_RATE", "40"))
-PRE_STOP_SECONDS = 0.5
+PRE_STOP_SECONDS = 1.0
 """Between the end of a pod's traffic and its SIGTERM; five seconds in the manifests."""
 
 
@@ -31,6 +32,7 @@ class Balancer:
 
     def __init__(self) -> None:
         self.ready: list[int] = []
+        self.on_their_way: Counter[int] = Counter()
         self._turn = 0
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -38,7 +40,9 @@ class Balancer:
         """Carry one connection."""
         self._turn += 1
         port = self.ready[self._turn % len(self.ready)]
+        self.on_their_way[port] += 1
         back, forth = await asyncio.open_connection("127.0.0.1", port)
+        self.on_their_way[port] -= 1
         await asyncio.gather(_pipe(reader, forth), _pipe(back, writer))
 
     @asynccontextmanager
@@ -83,6 +87,7 @@ async def replace_each(relays: list[RelayProcess], balancer: Balancer) -> None:
     """What a Deployment with ``maxUnavailable: 1`` does to its pods."""
     for relay in relays:
         balancer.ready.remove(relay.port)
+        await until(lambda: not balancer.on_their_way[relay.port])  # noqa: B023
         await asyncio.sleep(PRE_STOP_SECONDS)  # the wait that the manifests prescribe
         relay.process.terminate()
         assert await asyncio.to_thread(relay.process.wait, 60) == 0
@@ -106,9 +111,12 @@ async def test_three_replicas_are_replaced_under_load_without_a_failure_or_a_dou
             loop = asyncio.get_running_loop()
             begun, requests = loop.time(), 0
             sends: dict[str, asyncio.Task[str]] = {}
+            room = asyncio.Semaphore(round(RATE))  # on a machine that cannot keep up they are fewer, and not refused
             while not rolling.done():
                 number = f"234803{requests:07}"
+                await room.acquire()
                 sends[number] = asyncio.create_task(send(port, client, number))
+                sends[number].add_done_callback(lambda _: room.release())
                 requests += 1
                 await asyncio.sleep(max(begun + requests / RATE - loop.time(), 0))
             await rolling

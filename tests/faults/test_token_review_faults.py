@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fakes import FakeClock
 from relay.kubernetes import reviews
 from relay.kubernetes.reviews import ReviewFailed, TokenReviews, Trouble
-from support_kubernetes import ACCOUNT, ApiServer, make_token, running_api_server
+from support.fakes import FakeClock
+from support.kubernetes import ACCOUNT, ApiServer, make_token, running_api_server
+from support.waiting import until
 
 
 @pytest.fixture
@@ -59,6 +60,15 @@ async def test_a_good_token_is_its_account_and_is_asked_about_once_a_minute(
     clock.advance(61)
     assert await tokens.find_account(token) == "orders/api"
     assert len(server.asked) == 2
+
+
+async def test_a_byte_order_mark_and_a_remark_in_the_files_change_nothing(
+    tokens: TokenReviews, server: ApiServer
+) -> None:
+    server.token_file.write_text("\ufeffown-token-1\n", encoding="utf-8")
+    server.ca_file.write_bytes("\ufeff# Ségou\n".encode() + server.ca_file.read_bytes())
+
+    assert await tokens.find_account(good_token(server)) == "orders/api"
 
 
 async def test_a_deleted_account_is_out_within_a_minute(
@@ -230,8 +240,7 @@ async def test_many_who_bring_the_same_token_ask_once(tokens: TokenReviews, serv
     token = good_token(server)
     server.gate.clear()
     waiting = [asyncio.ensure_future(tokens.find_account(token)) for _ in range(200)]
-    while not server.asked:
-        await asyncio.sleep(0.01)
+    await until(lambda: server.asked)
     server.gate.set()
 
     assert await asyncio.gather(*waiting) == ["orders/api"] * 200
@@ -245,8 +254,7 @@ async def test_a_flood_of_made_up_tokens_reaches_the_api_server_a_few_at_a_time(
     assert await tokens.find_account(good) == "orders/api"
     server.gate.clear()
     flood = [asyncio.ensure_future(tokens.find_account(make_token(mark=f"made-up-{n}").encode())) for n in range(1000)]
-    while len(server.asked) < 1 + reviews.REVIEWS_AT_ONCE:
-        await asyncio.sleep(0.01)
+    await until(lambda: len(server.asked) >= 1 + reviews.REVIEWS_AT_ONCE)
 
     assert await tokens.find_account(good) == "orders/api"
     server.gate.set()

@@ -20,16 +20,16 @@ from relay.domain.errors import Refusal
 from relay.http.bodies import check_nesting
 from relay.http.headers import parse_idempotency_key, parse_preferences, parse_request_id
 from relay.http.schemas import NotificationRequest, decode, to_submission
-from relay.smsclone.answers import Answer, match_outcomes, parse_answer, parse_balance
 from relay.smsclone.exchange import Cause
 from relay.smsclone.http_answer import MAX_BODY_BYTES, AnswerReader
-from relay.smsclone.withholding import Withholding
+from relay.smsclone.record_redaction import RecordRedactor
+from relay.smsclone.upstream_answers import BatchAnswer, match_outcomes, parse_answer, parse_balance
 
 CASES = int(os.environ.get("RELAY_TEST_CASES", "400000"))
 VECTORS = Path(__file__).parents[1] / "vectors"
 REGRESSIONS = Path(__file__).parent / "regressions"
 ADA, BOLA = "2348012345678", "2348098765432"
-NOTHING = Withholding(frozenset(), "")
+NOTHING = RecordRedactor(frozenset(), "")
 PIECES = [
     b"TG00",
     b"TG",
@@ -110,7 +110,7 @@ def test_no_answer_raises_and_sent_needs_a_record_of_that_number() -> None:
     def check(body: bytes) -> None:
         answer = parse_answer(body)
         parse_balance(body)
-        if not isinstance(answer, Answer) or not answer.accepted:
+        if not isinstance(answer, BatchAnswer) or not answer.accepted:
             return
         outcomes, _ = match_outcomes(answer.records, (ADA, BOLA), NOTHING)
         assert len(outcomes) == 2

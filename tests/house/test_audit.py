@@ -1,6 +1,6 @@
 """The dependency audit: a known hole fails it, a world without advisories does not."""
 
-from audit import judge, judge_failure
+from tools.audit import judge, judge_failure
 
 SKIPPED = {"name": "httpx", "skip_reason": "Dependency not found on PyPI"}
 CLEAN = {"name": "httpx", "version": "0.28.1", "vulns": []}

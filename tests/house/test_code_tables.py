@@ -2,39 +2,39 @@
 
 import pytest
 
-from relay.domain.codes import STATUS_OF, Code, ProblemCode, Status, is_retry_safe
-from relay.http.answers import UPSTREAM_PROBLEMS
+from relay.domain.codes import STATUS_OF, Code, ProblemCode, Rejection, Status, is_retry_safe
 from relay.http.problems import PROBLEMS
-from relay.sending.ports import RejectionKind
-from relay.smsclone.codes import REJECTIONS, UNLISTED
+from relay.smsclone.upstream_codes import REJECTIONS, UNLISTED
 
 PROBLEM_OF_KIND = {
-    RejectionKind.CREDENTIALS: (ProblemCode.UPSTREAM_CREDENTIALS, 502),
-    RejectionKind.CONTRACT: (ProblemCode.UPSTREAM_CONTRACT, 502),
-    RejectionKind.TOO_MANY_RECIPIENTS: (ProblemCode.UPSTREAM_CONTRACT, 502),
-    RejectionKind.NO_BALANCE: (ProblemCode.UPSTREAM_NO_BALANCE, 503),
-    RejectionKind.BLOCKED_SENDER: (ProblemCode.BLOCKED_SENDER, 422),
-    RejectionKind.BLOCKED_WORDS: (ProblemCode.BLOCKED_WORDS, 422),
+    Rejection.CREDENTIALS: (ProblemCode.UPSTREAM_CREDENTIALS, 502),
+    Rejection.CONTRACT: (ProblemCode.UPSTREAM_CONTRACT, 502),
+    Rejection.TOO_MANY_RECIPIENTS: (ProblemCode.UPSTREAM_CONTRACT, 502),
+    Rejection.NO_BALANCE: (ProblemCode.UPSTREAM_NO_BALANCE, 503),
+    Rejection.BLOCKED_SENDER: (ProblemCode.BLOCKED_SENDER, 422),
+    Rejection.BLOCKED_WORDS: (ProblemCode.BLOCKED_WORDS, 422),
 }
 
 
-def test_both_tables_list_the_same_codes() -> None:
-    assert set(UPSTREAM_PROBLEMS) == set(REJECTIONS)
-    assert set(PROBLEM_OF_KIND) == set(RejectionKind)
-    assert PROBLEM_OF_KIND[UNLISTED.kind][0] is ProblemCode.UPSTREAM_CONTRACT
+def test_every_rejection_has_a_problem() -> None:
+    assert set(PROBLEM_OF_KIND) == set(Rejection)
+    assert PROBLEM_OF_KIND[UNLISTED.rejection][0] is ProblemCode.UPSTREAM_CONTRACT
 
 
 @pytest.mark.parametrize("code", REJECTIONS)
 def test_a_code_has_the_problem_and_status_of_its_kind(code: str) -> None:
-    problem, status = PROBLEM_OF_KIND[REJECTIONS[code].kind]
+    problem, status = PROBLEM_OF_KIND[REJECTIONS[code].rejection]
 
-    assert UPSTREAM_PROBLEMS[code] is problem
+    assert REJECTIONS[code].rejection.problem is problem
     assert PROBLEMS[problem].status == status
 
 
 def test_what_the_upstream_refused_as_a_whole_may_be_sent_again() -> None:
     assert is_retry_safe(STATUS_OF[Code.UPSTREAM_REJECTED])
-    for problem in set(UPSTREAM_PROBLEMS.values()) - {ProblemCode.BLOCKED_SENDER, ProblemCode.BLOCKED_WORDS}:
+    for problem in {rejection.problem for rejection in Rejection} - {
+        ProblemCode.BLOCKED_SENDER,
+        ProblemCode.BLOCKED_WORDS,
+    }:
         assert PROBLEMS[problem].retry_safe is True
 
 

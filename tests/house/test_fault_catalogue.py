@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fault_table import BEGIN, README, named_tests, read_catalogue, readme_table
+from tools.fault_table import BEGIN, PAGE, named_tests, page_table, read_catalogue
 
 TESTS = Path(__file__).parents[1]
 FAULTS = read_catalogue()
@@ -28,5 +28,5 @@ def test_every_test_that_is_named_exists(test: str) -> None:
     assert name in {node.name for node in module.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
-def test_the_readme_shows_the_catalogue_as_it_is() -> None:
-    assert readme_table() in README.read_text(), f"run make readme: the part after {BEGIN} is old"
+def test_the_page_shows_the_catalogue_as_it_is() -> None:
+    assert page_table() in PAGE.read_text(), f"run make readme: the part after {BEGIN} is old"

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,21 @@ def test_no_file_names_a_package_registry_or_a_path_of_somebodys_machine() -> No
 
 
 def test_every_dependency_is_pinned_with_hashes() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-otel.txt", "requirements-mutants.txt"):
         text = (ROOT / name).read_text()
         pins = re.findall(r"^[A-Za-z0-9_.\[\]-]+==\S+.*$", text, re.MULTILINE)
 
         assert pins
         assert all(pin.endswith("\\") for pin in pins)
         assert text.count("--hash=sha256:") >= len(pins)
+
+
+def test_the_pins_of_traces_are_those_that_the_tests_run_with() -> None:
+    def pins(name: str) -> set[str]:
+        text = re.sub(r"^ *#.*\n", "", (ROOT / name).read_text(), flags=re.MULTILINE)
+        return set(re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)) - {""}
+
+    assert pins("requirements-otel.txt") <= pins("requirements-dev.txt")
+    named = {pin.split("==")[0] for pin in pins("requirements-otel.txt") | pins("requirements.txt")}
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["otel"]
+    assert {re.split(r"[<>=]", each)[0] for each in wanted} <= named

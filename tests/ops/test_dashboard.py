@@ -2,14 +2,24 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import yaml
 
-from kubernetes_kit import DASHBOARD, Resource, find_tool, read_dashboard_expressions, read_panels, run
+from relay.http.console import read_file
+from support.kubernetes_kit import (
+    DASHBOARD,
+    Resource,
+    find_tool,
+    read_alerts,
+    read_dashboard_expressions,
+    read_panels,
+    run,
+)
 
 WIDTH = 24
-TITLES = ["Now", "Requests", "Outcomes", "Upstream", "Balance", "Prefilter"]
+TITLES = ["Now", "Requests", "Outcomes", "Service levels", "Upstream", "Balance", "Prefilter"]
 TITLES += ["Queue, webhooks, callbacks", "Unknown outcomes", "Clients"]
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -17,7 +27,7 @@ SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 def test_the_data_source_is_asked_for_and_never_fixed() -> None:
     variables = {each["name"]: each for each in json.loads(DASHBOARD.read_text())["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
-    assert set(variables) == {"datasource", "namespace", "job", "client"}
+    assert set(variables) == {"datasource", "namespace", "job", "client", "console", "runbook"}
     for panel in read_panels():
         if panel["type"] != "row":
             assert panel["datasource"] == SOURCE
@@ -27,6 +37,16 @@ def test_the_data_source_is_asked_for_and_never_fixed() -> None:
 def test_it_has_the_parts_that_an_operator_asks_for() -> None:
     rows = [panel["title"] for panel in read_panels() if panel["type"] == "row"]
     assert rows == TITLES
+
+
+def test_it_leads_to_the_console_and_to_the_runbook_at_places_that_are_there() -> None:
+    dashboard = json.loads(DASHBOARD.read_text())
+    links = [link["url"] for link in dashboard["links"]]
+    links += [link["url"] for panel in read_panels() for link in panel.get("links", [])]
+    assert {"${console}", "${console}#unknown", "${runbook}", "${runbook}#relayunknownopen"} <= set(links)
+    known = {f"${{runbook}}#{alert['alert'].lower()}" for alert in read_alerts()}
+    known |= {f"${{console}}#{view}" for view in re.findall(r'data-view="(\w+)"', read_file("/console").decode())}
+    assert {link for link in links if "#" in link} <= known
 
 
 def test_every_panel_says_what_it_shows() -> None:

@@ -1,10 +1,17 @@
 """The image, as far as it can be judged without a Docker engine."""
 
+import json
 import re
 
+import pytest
+from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
 import relay
-from kubernetes_kit import ROOT, find_script, run
 from relay.settings import load_settings
+from support.kubernetes_kit import ROOT, find_script, run
+from tools.sbom import make_bom, read_pins
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 LAST_STAGE = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
@@ -54,3 +61,24 @@ def test_nothing_but_what_the_image_is_made_of_goes_to_the_builder() -> None:
     assert patterns[0] == "*"
     copied = {part for line in re.findall(r"^COPY ([^-].*)$", DOCKERFILE, re.MULTILINE) for part in line.split()[:-1]}
     assert {pattern[1:] for pattern in patterns if pattern.startswith("!")} == copied
+
+
+def test_the_bill_of_materials_is_valid_names_every_pin_and_comes_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1764590400")
+    document = JsonV1Dot6(make_bom("requirements.txt")).output_as_string()
+    described = json.loads(document)
+
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(document) is None
+    assert {(each["name"], each["version"]) for each in described["components"]} == set(
+        read_pins("requirements.txt").items()
+    )
+    assert all(each["purl"].startswith("pkg:pypi/") for each in described["components"])
+    named = {each["name"] for each in described["components"] if each.get("licenses")}
+    assert {"litestar", "msgspec", "psycopg"} <= named
+    [ours] = [each for each in described["dependencies"] if each["ref"] == "relay"]
+    assert any("litestar" in each for each in ours["dependsOn"])
+    assert JsonV1Dot6(make_bom("requirements.txt")).output_as_string() == document
+
+
+def test_the_image_that_can_trace_has_a_bill_of_its_own() -> None:
+    assert set(read_pins("requirements.txt")) < set(read_pins("requirements.txt", "requirements-otel.txt"))

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 import relay
-from kubernetes_kit import COMPONENTS, K8S, OVERLAYS, Resource, build, parse_manifests, pick, pod_specs, run
 from relay.settings import load_settings
 from relay.word_lists import read_word_lists
+from support.kubernetes_kit import COMPONENTS, K8S, OVERLAYS, Resource, build, parse_manifests, pick, pod_specs, run
 
 OLDEST_KUBERNETES = "1.30"
 FOREIGN_KINDS = {"ServiceMonitor", "PrometheusRule"}
@@ -154,7 +154,7 @@ def test_the_relay_may_ask_whose_a_token_is_and_nothing_else(everything: list[Re
 
 
 def test_the_word_list_of_the_config_map_is_the_shipped_one() -> None:
-    shipped = (Path(relay.__file__).parent / "domain/default_words.toml").read_bytes()
+    shipped = (Path(relay.__file__).parent / "domain/words/default_words.toml").read_bytes()
     assert (K8S / "base/blocked_words.toml").read_bytes() == shipped, "make k8s/base/blocked_words.toml"
 
 
@@ -286,6 +286,11 @@ def test_the_overlay_that_the_readme_shows_can_be_applied(tmp_path: Path, valida
     assert [client.name for client in load_settings(_lay_out(resources, tmp_path / "pod")).clients] == ["billing"]
     narrowed = pick(resources, "NetworkPolicy", "relay-upstream")["spec"]["egress"][0]["to"]
     assert narrowed == [{"ipBlock": {"cidr": "203.0.113.0/24"}}]
+    rules = [rule for group in pick(resources, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
+    urls = [rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule]
+    assert {url.split("#")[0] for url in urls} == {"https://git.example.com/platform/relay/blob/main/k8s/runbook.md"}
+    assert all("#relay" in url for url in urls)
+    assert "relay-runbook" not in [each["metadata"]["name"] for each in resources]
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -294,6 +299,26 @@ def _copy(source: Path, target: Path) -> None:
             copy = target / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
+
+
+def test_the_patches_that_the_readme_shows_can_be_applied(tmp_path: Path, validate: Validate) -> None:
+    shown = re.findall(r"```yaml\n# in the patches of your overlay\n(.*?)```", README, re.DOTALL)
+    kustomization = {
+        "resources": [os.path.relpath(OVERLAYS[1], tmp_path.resolve())],
+        "components": [os.path.relpath(K8S / "components/network-policy", tmp_path.resolve())],
+        "patches": [patch for block in shown for patch in yaml.safe_load(block)],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    resources = build(tmp_path.resolve())
+    validate(resources)
+
+    assert len(kustomization["patches"]) == 3
+    container = pick(resources, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in [variable["name"] for variable in container["env"]]
+    names = pick(resources, "NetworkPolicy", "relay-name-service")["spec"]["egress"]
+    assert [port["port"] for port in names[0]["ports"]] == [5353, 5353]
+    database = pick(resources, "NetworkPolicy", "relay-postgresql")["spec"]["egress"][0]["to"][0]
+    assert database["podSelector"] == {"matchLabels": {"cnpg.io/cluster": "relay"}}
 
 
 def test_every_yaml_block_of_the_readme_can_be_read() -> None:

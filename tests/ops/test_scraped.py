@@ -8,7 +8,7 @@ holds it for a minute. The rules are the shipped ones, only faster: seconds in p
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +16,15 @@ from typing import Any
 import httpx
 import pytest
 
-from kubernetes_kit import RULES, find_tool, run
-from support_prometheus import Daemon, running_scraper
-from support_relay import PASSWORD, USERNAME, ClientKey, RelayProcess, make_client, running_relay
-from support_sandbox import running_sandbox
+from support.kubernetes_kit import RULES, find_tool, run
+from support.prometheus import Daemon, running_scraper
+from support.relay import PASSWORD, USERNAME, ClientKey, RelayProcess, make_client, running_relay
+from support.sandbox import running_sandbox
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
 SECONDS = float(os.environ.get("RELAY_TEST_SCRAPE_SECONDS", "0"))
-FIRES_SECONDS = 60.0
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Scraped:
 
     def ask(self, path: str, **query: str) -> Any:
         """Ask Prometheus's API."""
-        reply = httpx.get(f"{self.prometheus.base_url}/api/v1/{path}", params=query, trust_env=False)
+        reply = httpx.get(f"{self.prometheus.base_url}/api/v1/{path}", params=query, trust_env=False, timeout=60)
         return reply.json()["data"]
 
     def alerts(self) -> set[tuple[str, str]]:
@@ -64,13 +64,6 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         yield Scraped(relays, client, prometheus)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = FIRES_SECONDS) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "did not happen in time"
-        time.sleep(0.2)
-
-
 def test_an_account_without_units_is_an_alert(scraped: Scraped) -> None:
     for relay in scraped.relays:
         refused = httpx.post(
@@ -78,6 +71,7 @@ def test_an_account_without_units_is_an_alert(scraped: Scraped) -> None:
             json={"recipients": ["2348012345678"], "message": "Your order is on its way."},
             headers=scraped.client.headers,
             trust_env=False,
+            timeout=60,
         )
         assert (refused.status_code, refused.json()["code"]) == (503, "upstream_no_balance")
 
@@ -100,7 +94,7 @@ def test_both_relays_are_scraped_and_every_rule_can_be_evaluated(scraped: Scrape
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])
 def test_promtool_finds_nothing_to_mend_in_the_metrics_of_a_relay_that_works(scraped: Scraped, accept: str) -> None:
-    page = httpx.get(f"{scraped.relays[0].base_url}/metrics", headers={"Accept": accept}, trust_env=False)
+    page = httpx.get(f"{scraped.relays[0].base_url}/metrics", headers={"Accept": accept}, trust_env=False, timeout=60)
 
     assert page.headers["content-type"].startswith(accept.partition(";")[0])
     if accept == "text/plain":

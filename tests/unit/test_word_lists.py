@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.domain.blocked_words import WordEntry, WordListError, WordMatcher, parse_word_list
 from relay.domain.codes import MessageType
+from relay.domain.words import WordEntry, WordListError, WordMatcher, parse_word_list
 from relay.word_lists import add_entry, read_word_lists, remove_entry, watch_word_lists
 
 PROMO = '[[entry]]\ntext = "promo"\ncategory = "prize"\naction = "block"\n'
@@ -72,7 +72,7 @@ class Watch:
         self.reports.put_nowait(["error", *error.errors])
 
     async def next(self) -> list[str]:
-        return await asyncio.wait_for(self.reports.get(), timeout=20)
+        return await asyncio.wait_for(self.reports.get(), timeout=60)
 
 
 @asynccontextmanager
@@ -103,6 +103,14 @@ def test_the_entries_of_all_files_are_taken_together(path: Path, tmp_path: Path)
     assert read_word_lists([path, second]) == [listed("promo"), listed("loan")]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_list(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + PROMO.encode())
+    assert read_word_lists([path]) == [listed("promo")]
+
+    add_entry(path, listed("loan"))
+    assert read_word_lists([path]) == [listed("promo"), listed("loan")]
+
+
 def test_the_errors_of_all_files_are_told_at_once(path: Path, tmp_path: Path) -> None:
     path.write_text(PROMO.replace("block", "stop"), encoding="utf-8")
     latin = tmp_path / "latin.toml"
@@ -110,8 +118,8 @@ def test_the_errors_of_all_files_are_told_at_once(path: Path, tmp_path: Path) ->
     with pytest.raises(WordListError) as caught:
         read_word_lists([path, latin, tmp_path / "none.toml"])
     assert caught.value.errors == (
-        'blocked_words.toml: entry[0].action: use "block" or "warn"',
-        "latin.toml: is not UTF-8",
+        'blocked_words.toml: entry[0].action must be one of "block", "warn"',
+        "latin.toml: is not UTF-8; save it as UTF-8",
         "none.toml: cannot be read: No such file or directory",
     )
 
@@ -123,7 +131,7 @@ async def test_a_changed_list_is_taken_up_and_a_bad_one_keeps_the_old(path: Path
         replace_atomically(path, PROMO.replace("promo", "***"))
         assert await watch.next() == [
             "error",
-            "blocked_words.toml: entry[0].text: holds no letter and no digit, so it would find nothing",
+            "blocked_words.toml: entry[0].text holds no letter and no digit, so it would find nothing",
         ]
         replace_atomically(path, LOAN)
         assert await watch.next() == ["loan"]
@@ -175,7 +183,7 @@ async def test_a_change_of_comments_only_is_no_change(path: Path) -> None:
 
 async def test_the_shipped_list_is_not_watched() -> None:
     watch = Watch()
-    await asyncio.wait_for(watch_word_lists([], watch.changed, watch.failed), timeout=5)
+    await asyncio.wait_for(watch_word_lists([], watch.changed, watch.failed), timeout=60)
 
 
 def test_an_entry_is_added_and_read_back_the_same(path: Path) -> None:
@@ -267,7 +275,7 @@ def test_a_list_in_a_directory_that_is_not_there_cannot_be_written(tmp_path: Pat
 
 def test_the_shipped_list_can_be_copied_and_changed(tmp_path: Path) -> None:
     path = tmp_path / "list.toml"
-    source = Path(__file__).parents[2] / "relay" / "domain" / "default_words.toml"
+    source = Path(__file__).parents[2] / "relay" / "domain" / "words" / "default_words.toml"
     path.write_bytes(source.read_bytes())
     before = read_word_lists([path])
     removed = remove_entry(path, "free")

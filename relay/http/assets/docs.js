@@ -45,3 +45,20 @@ for (const form of document.querySelectorAll(".try form")) {
 }
 
 document.getElementById("key-form")?.addEventListener("submit", (event) => event.preventDefault());
+
+// Shows only the sections, and the links to them, whose text has every word that is searched for.
+const search = document.getElementById("search");
+if (search) {
+  const links = new Map([...document.querySelectorAll('nav a[href^="#"]')].map((link) => [link.hash.slice(1), link]));
+  const sections = [...document.querySelectorAll("main section[id]")];
+  search.parentElement.hidden = false;
+  search.addEventListener("input", () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const section of sections) {
+      const text = `${section.id} ${section.textContent}`.toLowerCase();
+      section.hidden = !words.every((word) => text.includes(word));
+      const item = links.get(section.id)?.closest("li");
+      if (item) item.hidden = section.hidden;
+    }
+  });
+}

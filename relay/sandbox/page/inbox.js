@@ -150,6 +150,9 @@ function drawHead(card, entry) {
   const time = card.querySelector(".time");
   time.dateTime = entry.at;
   time.textContent = clock.format(new Date(entry.at));
+  const account = card.querySelector(".account");
+  account.textContent = entry.account || "no such account";
+  if (state.accounts.length === 1) account.remove();
   card.querySelector(".route").textContent = entry.route === "unknown" ? `${entry.method} ${entry.path}` : entry.route;
   const written = entry.message !== "";
   card.querySelector(".encoding").textContent = entry.encoding.toUpperCase();
@@ -170,7 +173,7 @@ function draw(entry) {
 
 function searchable(entry) {
   const outcomes = entry.deliveries.flatMap((delivery) => [delivery.recipient, delivery.outcome, delivery.code]);
-  const words = [entry.sender, entry.message, entry.route, entry.result, entry.fault ?? "", ...entry.recipients, ...outcomes];
+  const words = [entry.account, entry.sender, entry.message, entry.route, entry.result, entry.fault ?? "", ...entry.recipients, ...outcomes];
   return words.join("\n").toLowerCase();
 }
 
@@ -217,7 +220,8 @@ function filter() {
 
 // --- switches --------------------------------------------------------------------------------------------------------
 
-const effective = (name) => (name in state.set ? state.set[name].value : state.switches[name]);
+const chosen = () => state.accounts.find(({ name }) => name === byId("account").value) ?? state.accounts[0];
+const effective = (name) => (name in chosen().set ? chosen().set[name].value : state.switches[name]);
 
 async function ask(method, path, body) {
   const trouble = byId("trouble");
@@ -238,7 +242,7 @@ async function ask(method, path, body) {
 
 function change(name, value) {
   const calls = byId("calls").value;
-  return ask("POST", "/behaviours", { [name]: value, on: byId("on").value, ...(calls ? { calls: Number(calls) } : {}) });
+  return ask("POST", "/behaviours", { account: chosen().name, [name]: value, on: byId("on").value, ...(calls ? { calls: Number(calls) } : {}) });
 }
 
 function left(setting) {
@@ -253,7 +257,7 @@ function showToggles() {
     const value = effective(name);
     const on = button.dataset.fault ? value?.kind === button.dataset.fault : value === true;
     button.setAttribute("aria-pressed", String(on));
-    button.querySelector(".toggle-left").textContent = on ? left(state.set[name]) : "";
+    button.querySelector(".toggle-left").textContent = on ? left(chosen().set[name]) : "";
   }
 }
 
@@ -261,7 +265,7 @@ function showSettings() {
   for (const control of document.querySelectorAll("[data-name]")) {
     const name = control.dataset.name;
     const value = effective(name);
-    control.dataset.changed = String(name in state.set);
+    control.dataset.changed = String(name in chosen().set);
     if (control !== document.activeElement || control.tagName === "SELECT") {
       control.value = value === null ? "" : String(value.kind ?? value);
     }
@@ -272,12 +276,22 @@ function show(told) {
   if (state === null) buildSettings(told);
   if (state !== null && state.started !== told.started) Array.from(cards.keys()).forEach(drop);
   state = told;
-  byId("units").textContent = told.units;
+  showAccounts();
   byId("total").textContent = told.total;
   for (const number of Array.from(cards.keys())) if (number < told.first || number > told.total) drop(number);
   showToggles();
   showSettings();
   filter();
+}
+
+function showAccounts() {
+  const choice = byId("account");
+  if (choice.options.length !== state.accounts.length) {
+    choice.replaceChildren(...state.accounts.map(({ name, username }) => option(name, `${name} (${username})`)));
+  }
+  const several = state.accounts.length > 1;
+  byId("account-choice").hidden = !several;
+  byId("units").textContent = state.accounts.map(({ name, units }) => (several ? `${name} ${units}` : units)).join(" · ");
 }
 
 function option(value, text) {
@@ -353,7 +367,13 @@ byId("clear").addEventListener("click", () => ask("DELETE", "/ledger"));
 byId("reset").addEventListener("click", () => ask("DELETE", "/behaviours"));
 byId("units-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  ask("POST", "/behaviours", { units: byId("units-input").value });
+  ask("POST", "/behaviours", { account: chosen().name, units: byId("units-input").value });
 });
+byId("password-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  ask("POST", "/behaviours", { account: chosen().name, password: byId("password-input").value });
+  event.target.reset();
+});
+byId("account").addEventListener("change", () => show(state));
 showMagic();
 connect();

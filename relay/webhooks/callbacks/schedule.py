@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
-from relay.observability.metrics.labels import CallbackOutcome
+from relay.domain.callback_rules import CallbackOutcome
 
 FIRST_DELAY_SECONDS = 5.0
 DELAY_FACTOR = 3.0
@@ -34,7 +34,7 @@ class Response(Struct, frozen=True):
     refused: bool = False
 
 
-class Verdict(Struct, frozen=True):
+class NextStep(Struct, frozen=True):
     """How an attempt ended; ``delay_seconds`` is set exactly where there is another. ``cause``: a status or a word."""
 
     outcome: CallbackOutcome
@@ -42,7 +42,7 @@ class Verdict(Struct, frozen=True):
     cause: str = ""
 
 
-def decide(response: Response, *, attempt: int, happened_at: int, now_ms: int, chance: float) -> Verdict:
+def decide(response: Response, *, attempt: int, happened_at: int, now_ms: int, chance: float) -> NextStep:
     """Say what follows from an attempt.
 
     Args:
@@ -54,22 +54,22 @@ def decide(response: Response, *, attempt: int, happened_at: int, now_ms: int, c
 
     Example:
         >>> decide(Response(503, "answered"), attempt=1, happened_at=0, now_ms=0, chance=1.0)
-        Verdict(outcome=<CallbackOutcome.RETRIED: 'retried'>, delay_seconds=5.0, cause='503')
+        NextStep(outcome=<CallbackOutcome.RETRIED: 'retried'>, delay_seconds=5.0, cause='503')
     """
     cause = response.cause if response.status is None else str(response.status)
     if response.refused:
-        return Verdict(CallbackOutcome.REFUSED, cause=cause)
+        return NextStep(CallbackOutcome.REFUSED, cause=cause)
     if response.status is not None and 200 <= response.status < 300:
-        return Verdict(CallbackOutcome.DELIVERED, cause=cause)
+        return NextStep(CallbackOutcome.DELIVERED, cause=cause)
     if response.status == _GONE:
-        return Verdict(CallbackOutcome.GONE, cause=cause)
+        return NextStep(CallbackOutcome.GONE, cause=cause)
     delay = _delay(attempt, chance)
     if response.status in _HAS_RETRY_AFTER and response.retry_after is not None:
         asked = parse_retry_after(response.retry_after, now_ms) or 0.0
         delay = max(delay, min(asked, LONGEST_DELAY_SECONDS))
     if (now_ms - happened_at) / 1000 + delay > GIVE_UP_SECONDS:
-        return Verdict(CallbackOutcome.GIVEN_UP, cause=cause)
-    return Verdict(CallbackOutcome.RETRIED, delay, cause)
+        return NextStep(CallbackOutcome.GIVEN_UP, cause=cause)
+    return NextStep(CallbackOutcome.RETRIED, delay, cause)
 
 
 def _delay(attempt: int, chance: float) -> float:

@@ -11,15 +11,14 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from relay.domain.callbacks import find_url_error
+from relay.domain.callback_rules import CallbackOutcome, find_url_error
 from relay.domain.secret import Secret
-from relay.observability.metrics.labels import CallbackOutcome
 from relay.sending.callback_queue import CallbackQueue, DueCallback
 from relay.sending.events import Events, JournalFailed
 from relay.sending.ports import Clock, JournalUnavailable
 from relay.sending.tasks import Tasks
 from relay.webhooks.callbacks.posting import DEADLINE_SECONDS
-from relay.webhooks.callbacks.schedule import Response, Verdict, decide
+from relay.webhooks.callbacks.schedule import NextStep, Response, decide
 from relay.webhooks.callbacks.signing import build_body, sign
 
 AT_ONCE = 64
@@ -154,10 +153,10 @@ class CallbackWorker:
         finally:
             self._leave(due.target)
 
-    async def _attempt(self, due: DueCallback) -> Verdict:
+    async def _attempt(self, due: DueCallback) -> NextStep:
         client = self._clients().get(due.stored.notification.client)
         if client is None or not client.secrets or find_url_error(due.url, client.hosts) is not None:
-            return Verdict(CallbackOutcome.REFUSED, cause="not_allowed")
+            return NextStep(CallbackOutcome.REFUSED, cause="not_allowed")
         body = build_body(due)
         headers = sign(due.id, body, client.secrets, self._clock.now_ms())
         response = await self._poster.post(due.url, headers, body)
@@ -169,14 +168,15 @@ class CallbackWorker:
             chance=self._chance(),
         )
 
-    async def _settle(self, due: DueCallback, verdict: Verdict) -> None:
+    async def _settle(self, due: DueCallback, verdict: NextStep) -> None:
         now = self._clock.now_ms()
         if verdict.delay_seconds is not None:
             await self._queue.put_off_callback(due.id, now + round(verdict.delay_seconds * 1000))
         elif verdict.outcome is CallbackOutcome.GONE:
             await self._queue.disable_callbacks(due.stored.notification.client, due.url, now)
+            await self._queue.finish_callback(due.id, due.stored.notification.id, verdict.outcome, now)
         else:
-            await self._queue.finish_callback(due.id)
+            await self._queue.finish_callback(due.id, due.stored.notification.id, verdict.outcome, now)
 
     def _leave(self, target: str) -> None:
         self._under_way[target] -= 1

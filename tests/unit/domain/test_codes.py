@@ -26,10 +26,10 @@ CODES_OF = {
     "rejected": "rejected dnd_rejected",
     "unknown": "no_answer unreadable_answer missing_in_answer unlisted_code conflicting_answer interrupted",
     "not_sent": (
-        "invalid_number recipient_capped expired deadline cancelled "
+        "invalid_number recipient_capped suppressed expired deadline cancelled "
         "upstream_unreachable upstream_rejected interrupted_before_dial"
     ),
-    "queued": "queued held_quiet_hours",
+    "queued": "queued scheduled held_quiet_hours held_window",
     "in_progress": "dialling",
 }
 
@@ -44,15 +44,17 @@ WORDS: dict[type[Enum], str] = {
     codes.OnNonGsm: "send fold fold-letters reject",
     codes.NumberReason: "empty bad_character too_short too_long foreign not_mobile unassigned",
     codes.Source: "api batch alertmanager grafana generic operator",
-    codes.Permission: "send read preview balance operate",
+    codes.Permission: "send read preview balance usage suppress operate",
     codes.ResolvedBy: "late_answer operator",
     codes.ProblemCode: (
         "invalid_json unsupported_media_type body_too_large validation_failed use_async message_too_long_encoded "
-        "non_gsm_text too_many_segments blocked_words blocked_sender quiet_hours unauthenticated sender_not_allowed "
-        "route_not_allowed message_type_not_allowed permission_missing idempotency_mismatch idempotency_in_progress "
-        "invalid_idempotency_key rate_limited quota_exceeded recipient_capped upstream_credentials upstream_contract "
-        "upstream_no_balance upstream_unreachable journal_unavailable overloaded draining paused already_dialled "
-        "not_found method_not_allowed bad_request internal_error"
+        "non_gsm_text non_gsm_value too_many_segments blocked_words blocked_sender quiet_hours outside_window "
+        "unauthenticated "
+        "sender_not_allowed route_not_allowed message_type_not_allowed template_required permission_missing "
+        "idempotency_mismatch idempotency_in_progress idempotency_key_expired "
+        "invalid_idempotency_key rate_limited quota_exceeded budget_exceeded recipient_capped upstream_credentials "
+        "upstream_contract upstream_no_balance upstream_unreachable journal_unavailable overloaded draining paused "
+        "already_dialled already_ended not_found method_not_allowed bad_request internal_error"
     ),
 }
 """The contract's words: callers, settings, dashboards and the journal of a running relay hold them."""
@@ -60,13 +62,15 @@ WORDS: dict[type[Enum], str] = {
 
 @pytest.mark.parametrize("vocabulary", WORDS, ids=lambda vocabulary: vocabulary.__name__)
 def test_no_word_of_the_contract_changes(vocabulary: type[Enum]) -> None:
-    assert [member.value for member in vocabulary] == WORDS[vocabulary].split()
+    words, said = [member.value for member in vocabulary], WORDS[vocabulary].split()
+    assert not set(said) - set(words), "callers and journals hold this word: it stays"
+    assert words == said, f"new words, or another order: the same in WORDS: {sorted(set(words) - set(said))}"
 
 
 def test_every_code_has_the_one_status_that_the_contract_gives_it() -> None:
     assert {code.value: status.value for code, status in STATUS_OF.items()} == {
         code: status for status, codes in CODES_OF.items() for code in codes.split()
-    }
+    }, "a new code: the same in CODES_OF; one that was there keeps its status"
 
 
 def test_only_a_duplicate_has_no_status_of_its_own() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import relay.domain
 
-MODULES = sorted(module.name for module in pkgutil.iter_modules(relay.domain.__path__, "relay.domain."))
+MODULES = sorted(module.name for module in pkgutil.walk_packages(relay.domain.__path__, "relay.domain."))
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,4 +1,4 @@
-"""Routes, quiet hours and the second attempt: promotional traffic never takes a DND route."""
+"""Routes and the second attempt: promotional traffic never takes a DND route."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -12,17 +12,14 @@ from relay.domain.errors import NotAllowed
 from relay.domain.notification import Outcome, UpstreamRecord
 from relay.domain.routing import (
     DEFAULT_ROUTES,
-    QuietWindow,
     check_route_table,
     choose_route,
     choose_second_attempt,
     day_of,
-    quiet_until,
     seconds_to_midnight,
 )
 
 LAGOS = ZoneInfo("Africa/Lagos")
-NIGHT = QuietWindow(from_minute=20 * 60, to_minute=8 * 60, time_zone=LAGOS)
 DND_ROUTES = (Route.DND, Route.DND_FALLBACK)
 
 tables = st.fixed_dictionaries({kind: st.sampled_from(Route) for kind in MessageType})
@@ -109,48 +106,6 @@ def test_a_second_attempt_is_made_only_after_normal_and_never_for_promotional(us
 def test_only_a_number_that_got_nothing_is_tried_again(code: Code) -> None:
     chosen = choose_second_attempt(Route.NORMAL, MessageType.OTP, frozenset({MessageType.OTP}), {7: answered(code)})
     assert chosen == ((7,) if code is Code.DND_REJECTED else ())
-
-
-@pytest.mark.parametrize(
-    ("now", "until"),
-    [
-        ("2026-11-25T07:59:59.999", "2026-11-25T08:00"),
-        ("2026-11-25T08:00", None),
-        ("2026-11-25T12:00", None),
-        ("2026-11-25T19:59:59.999", None),
-        ("2026-11-25T20:00", "2026-11-26T08:00"),
-        ("2026-11-25T23:59:59.999", "2026-11-26T08:00"),
-        ("2026-11-26T00:00", "2026-11-26T08:00"),
-        ("2026-12-31T22:00", "2027-01-01T08:00"),
-        ("2028-02-28T22:00", "2028-02-29T08:00"),
-    ],
-)
-def test_quiet_hours_are_from_20_to_8_by_the_lagos_clock(now: str, until: str | None) -> None:
-    assert quiet_until(NIGHT, at(now)) == (at(until) if until is not None else None)
-
-
-def test_quiet_hours_may_lie_within_a_day_or_be_none() -> None:
-    noon = QuietWindow(12 * 60, 13 * 60 + 30, LAGOS)
-    assert quiet_until(noon, at("2026-11-25T11:59")) is None
-    assert quiet_until(noon, at("2026-11-25T12:00")) == at("2026-11-25T13:30")
-    assert quiet_until(noon, at("2026-11-25T13:30")) is None
-    assert quiet_until(QuietWindow(480, 480, LAGOS), at("2026-11-25T08:00")) is None
-
-
-def test_the_hour_that_clocks_repeat_is_quiet_to_its_second_end() -> None:
-    london = ZoneInfo("Europe/London")
-    window = QuietWindow(20 * 60, 90, london)
-    now = at("2026-10-25T01:15", london, fold=1)
-    assert quiet_until(window, now) == at("2026-10-25T01:30", london, fold=1)
-
-
-@given(minutes, minutes, zones, moments)
-def test_quiet_hours_end_later_than_now_and_within_a_day(start: int, end: int, zone: ZoneInfo, now: int) -> None:
-    window = QuietWindow(start, end, zone)
-    until = quiet_until(window, now)
-    if until is not None:
-        assert now < until <= now + 25 * 3_600_000
-        assert quiet_until(window, until) is None
 
 
 def test_a_day_is_the_calendar_day_of_the_zone() -> None:

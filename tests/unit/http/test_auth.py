@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from relay.domain.codes import Permission
 from relay.http.auth import KeyEntry, KeyRing, new_key
-from support_front import BILLING_KEY, ORDERS_KEY, REQUEST, Front
+from support.front import BILLING_KEY, ORDERS_KEY, REQUEST, Front
 
 KEY, KEY_ID, SHA256 = new_key()
 RING = KeyRing([KeyEntry("billing", KEY_ID, SHA256)])
@@ -23,7 +23,7 @@ def test_a_new_key_opens_what_its_hash_stands_for() -> None:
     assert KEY.startswith(f"rk_{KEY_ID}_")
     assert hashlib.sha256(KEY.encode()).hexdigest() == SHA256
     assert len(KEY) < 128
-    assert RING.find_client(bearer(KEY), 0) == "billing"
+    assert RING.find(bearer(KEY), 0) == ("billing", KEY_ID)
 
 
 def test_no_two_new_keys_are_alike() -> None:
@@ -31,7 +31,7 @@ def test_no_two_new_keys_are_alike() -> None:
 
 
 def test_the_scheme_is_read_in_any_case() -> None:
-    assert RING.find_client(b"bEaReR  " + KEY.encode(), 0) == "billing"
+    assert RING.find(b"bEaReR  " + KEY.encode(), 0) == ("billing", KEY_ID)
 
 
 @pytest.mark.parametrize(
@@ -57,27 +57,28 @@ def test_the_scheme_is_read_in_any_case() -> None:
     ids=lambda _: "header",
 )
 def test_whatever_is_not_the_key_finds_nobody(authorization: bytes | None) -> None:
-    assert RING.find_client(authorization, 0) is None
+    assert RING.find(authorization, 0) is None
 
 
 @given(st.binary(max_size=200))
 def test_any_header_is_answered_without_an_error(value: bytes) -> None:
-    assert RING.find_client(value, 0) is None
-    assert RING.find_client(f"Bearer rk_{KEY_ID}_".encode() + value, 0) is None
+    assert RING.find(value, 0) is None
+    assert RING.find(f"Bearer rk_{KEY_ID}_".encode() + value, 0) is None
 
 
 def test_an_expired_key_is_refused_from_its_moment_on() -> None:
     ring = KeyRing([KeyEntry("billing", KEY_ID, SHA256, expires_at=1_000)])
 
-    assert ring.find_client(bearer(KEY), 999) == "billing"
-    assert ring.find_client(bearer(KEY), 1_000) is None
+    assert ring.find(bearer(KEY), 999) == ("billing", KEY_ID)
+    assert ring.find(bearer(KEY), 1_000) is None
 
 
 def test_two_keys_of_a_client_work_at_once() -> None:
     other, other_id, other_sha256 = new_key()
     ring = KeyRing([KeyEntry("billing", KEY_ID, SHA256), KeyEntry("billing", other_id, other_sha256)])
 
-    assert ring.find_client(bearer(KEY), 0) == ring.find_client(bearer(other), 0) == "billing"
+    assert ring.find(bearer(KEY), 0) == ("billing", KEY_ID)
+    assert ring.find(bearer(other), 0) == ("billing", other_id)
 
 
 def test_an_id_that_two_clients_share_opens_for_each_its_own() -> None:
@@ -89,8 +90,8 @@ def test_an_id_that_two_clients_share_opens_for_each_its_own() -> None:
         ]
     )
 
-    assert ring.find_client(bearer(KEY), 0) == "billing"
-    assert ring.find_client(bearer(other), 0) == "orders"
+    assert ring.find(bearer(KEY), 0) == ("billing", KEY_ID)
+    assert ring.find(bearer(other), 0) == ("orders", KEY_ID)
 
 
 # --- over HTTP ---

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.domain.codes import ProblemCode, Source
-from relay.domain.errors import Unavailable
+from relay.domain.errors import IdempotencyConflict, LimitReached, Refusal, Unavailable, ValidationFailed
 from relay.http.bodies import BODY_BYTES
-from support_front import REQUEST, Front, Reply
+from relay.sending.requests import Answer, Caller, Submission
+from support.front import REQUEST, Front, Reply
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 GOOD = REQUEST
@@ -102,6 +104,76 @@ async def test_where_nothing_is_accepted_it_is_422_with_the_same_items() -> None
     assert (body["accepted"], body["refused"], len(body["items"])) == (0, 2, 2)
 
 
+DRAINING = Unavailable(ProblemCode.DRAINING, "Not now.", retry_after_seconds=1.0)
+PASSING = [
+    DRAINING,
+    Unavailable(ProblemCode.PAUSED, "Not now.", retry_after_seconds=30.0),
+    Unavailable(ProblemCode.OVERLOADED, "Not now."),
+    Unavailable(ProblemCode.JOURNAL_UNAVAILABLE, "Not now.", retry_after_seconds=0.2),
+    LimitReached(
+        ProblemCode.QUOTA_EXCEEDED, "No more.", policy="day", limit=5, window_seconds=86_400, retry_after_seconds=600.0
+    ),
+]
+
+
+def refuse_each(front: Front, *refusals: Refusal) -> None:
+    """Let the core refuse each item by itself: the first with the first refusal, and so on."""
+
+    async def enqueue(submissions: Sequence[Submission], caller: Caller) -> list[Answer | Refusal]:
+        return list(refusals[: len(submissions)])
+
+    front.core.enqueue = enqueue  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("refusal", PASSING, ids=lambda refusal: refusal.code.value)
+@pytest.mark.parametrize("form", ["array", "lines"])
+async def test_where_all_are_refused_for_one_cause_that_passes_the_batch_has_its_status(
+    refusal: Refusal, form: str
+) -> None:
+    front = Front()
+    refuse_each(front, refusal, refusal)
+    reply = await (post(front, [GOOD, GOOD]) if form == "array" else post(front, lines(GOOD, GOOD), NDJSON))
+    items = reply.json()["items"] if form == "array" else [json.loads(line) for line in reply.body.splitlines()]
+
+    assert reply.status == (429 if isinstance(refusal, LimitReached) else 503)
+    assert int(reply.headers["retry-after"]) == max(1, int(refusal.retry_after_seconds or 0))
+    assert ("ratelimit" in reply.headers) == isinstance(refusal, LimitReached)
+    assert [item["problem"]["code"] for item in items] == [refusal.code.value] * 2
+    assert all(item["problem"]["retry_safe"] for item in items)
+
+
+async def test_the_longest_wait_of_the_items_is_the_batchs() -> None:
+    front = Front()
+    refuse_each(front, *(Unavailable(ProblemCode.PAUSED, "", retry_after_seconds=after) for after in (2.0, 7.5, 3.0)))
+
+    assert (await post(front, [GOOD] * 3)).headers["retry-after"] == "8"
+
+
+@pytest.mark.parametrize(
+    "refusals",
+    [
+        (DRAINING, ValidationFailed([])),
+        (DRAINING, Unavailable(ProblemCode.PAUSED, "")),
+        (IdempotencyConflict(ProblemCode.IDEMPOTENCY_MISMATCH, ""),) * 2,
+    ],
+    ids=["one is wrong", "two causes", "none passes"],
+)
+async def test_causes_that_differ_or_never_pass_are_422(refusals: tuple[Refusal, ...]) -> None:
+    front = Front()
+    refuse_each(front, *refusals)
+    reply = await post(front, [GOOD, GOOD])
+
+    assert reply.status == 422
+    assert "retry-after" not in reply.headers
+
+
+async def test_a_bad_item_among_those_that_may_come_again_is_422() -> None:
+    front = Front()
+    refuse_each(front, DRAINING)
+
+    assert (await post(front, [GOOD, {"recipients": 5}])).status == 422
+
+
 async def test_where_no_line_is_accepted_it_is_422_too() -> None:
     assert (await post(Front(), lines(BAD), NDJSON)).status == 422
 
@@ -188,7 +260,7 @@ async def test_without_any_key_items_have_none() -> None:
     assert keys(front) == [None]
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.integers(1, 255), st.integers(1, 12))
 async def test_item_keys_are_distinct_stable_and_never_too_long(length: int, count: int) -> None:
     header = "k" * length

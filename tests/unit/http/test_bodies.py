@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import Refusal
 from relay.http import bodies
+from relay.http.asgi import Head, Message, Receive
 from relay.http.bodies import BODY_BYTES, check_nesting, count_commas
-from relay.http.exchange import Exchange, Message
-from support_front import REQUEST, Front, Reply
+from support.front import REQUEST, Front, Reply
 
 GOOD = json.dumps(REQUEST).encode()
 
@@ -241,10 +241,41 @@ async def test_the_batch_may_have_eight_mebibytes() -> None:
     [
         *("application/json", "Application/JSON", "application/json; charset=utf-8", "application/json;charset=UTF-8"),
         *('application/json; charset="utf-8"', "application/json ;charset=utf-8;"),
+        *("application/json;charset=UTF8", "application/json; charset=utf8", 'application/json;charset="Utf8"'),
+        *("application/json;version=1", "application/json;odata=verbose", 'application/json; profile="a;b"'),
+        *("application/json;odata.metadata=minimal;IEEE754Compatible=true;charset=utf-8", "application/json;;q"),
+        *(r'application/json; note="charset=latin-1; \" "; charset=utf-8', "application/json; charset = UTF-8 ; v=1"),
     ],
 )
 async def test_json_in_utf_8_is_taken(content_type: str) -> None:
     assert (await post(GOOD, {"content-type": content_type})).status == 200
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        *("application/json;charset=utf-16;charset=utf-8", "application/json; CHARSET=latin1"),
+        *("application/json;charset=", "application/json; charset=utf-8 x", "application/json; charset='utf-8'"),
+        *('application/json; charset="utf-8', "application/jsonp", "text/json; charset=utf-8", "json"),
+    ],
+)
+async def test_another_charset_or_name_is_415(content_type: str) -> None:
+    assert (await post(GOOD, {"content-type": content_type})).code == "unsupported_media_type"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        *("application/x-ndjson", "application/x-ndjson;charset=UTF8", "Application/X-NDJSON; version=1"),
+        *('application/x-ndjson; charset="utf-8"; header=absent', "application/json;charset=UTF8;version=1"),
+    ],
+)
+async def test_a_batch_takes_both_types_with_any_parameters(content_type: str) -> None:
+    body = GOOD if "nd" in content_type.lower() else b"[" + GOOD + b"]"
+    reply = await FRONT.request("POST", "/v1/notifications/batch", body, {"content-type": content_type})
+
+    assert reply.status == 202
+    assert reply.headers["content-type"] == content_type.partition(";")[0].lower()
 
 
 @pytest.mark.parametrize(
@@ -286,7 +317,10 @@ async def test_the_encoding_identity_is_none() -> None:
 # --- time ---
 
 
-def exchange_that_receives(*messages: Message) -> Exchange:
+HEAD = Head([(b"content-length", b"10")])
+
+
+def receiving(*messages: Message) -> Receive:
     waiting = list(messages)
 
     async def receive() -> Message:
@@ -294,23 +328,22 @@ def exchange_that_receives(*messages: Message) -> Exchange:
             await asyncio.Event().wait()
         return waiting.pop(0)
 
-    scope = {"method": "POST", "path": "/", "query_string": b"", "headers": [(b"content-length", b"10")]}
-    return Exchange(scope, receive)
+    return receive
 
 
 async def test_a_body_that_stalls_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "DEADLINE_SECONDS", 0.02)
-    exchange = exchange_that_receives({"type": "http.request", "body": b"half", "more_body": True})
+    receive = receiving({"type": "http.request", "body": b"half", "more_body": True})
     with pytest.raises(Refusal) as refused:
-        await bodies.read_body(exchange, BODY_BYTES)
+        await bodies.read_body(HEAD, receive, BODY_BYTES)
 
     assert refused.value.code is ProblemCode.BAD_REQUEST
 
 
 async def test_a_client_that_hangs_up_in_its_body_is_answered_with_400_all_the_same() -> None:
-    exchange = exchange_that_receives({"type": "http.disconnect"})
+    receive = receiving({"type": "http.disconnect"})
     with pytest.raises(Refusal) as refused:
-        await bodies.read_body(exchange, BODY_BYTES)
+        await bodies.read_body(HEAD, receive, BODY_BYTES)
 
     assert refused.value.code is ProblemCode.BAD_REQUEST
 

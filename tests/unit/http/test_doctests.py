@@ -5,10 +5,10 @@ from types import ModuleType
 
 import pytest
 
-from relay.http import bodies, headers, repeated_names, times
+from relay.http import bodies, headers, times, validation
 
 
-@pytest.mark.parametrize("module", [bodies, headers, repeated_names, times], ids=lambda module: str(module.__name__))
+@pytest.mark.parametrize("module", [bodies, headers, times, validation], ids=lambda module: str(module.__name__))
 def test_every_example_in_a_docstring_is_true(module: ModuleType) -> None:
     result = doctest.testmod(module)
 

@@ -1,14 +1,14 @@
 """The reference pages come from the relay alone, load nothing from elsewhere, and explain every code."""
 
+import html
 import re
 
 import pytest
 
 from relay.domain.codes import ProblemCode
-from relay.http.openapi import OPERATIONS
-from support_front import Front
+from support.front import DOCUMENT, Front
 
-PAGES = ["/docs", "/docs/problems"]
+PAGES = ["/docs", "/docs/problems", "/docs/webhooks"]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -54,12 +54,39 @@ async def test_every_problem_type_points_to_a_place_on_a_page() -> None:
 async def test_the_reference_shows_every_operation_and_every_link_in_it_leads_somewhere() -> None:
     front = Front(key=None)
     page = (await front.request("GET", "/docs")).body.decode()
+    text = html.unescape(page)
 
-    for operation in OPERATIONS:
-        assert f'<section id="{operation.name}">' in page
-        assert operation.summary in page
+    for operation in (each for methods in DOCUMENT["paths"].values() for each in methods.values()):
+        assert f'<section id="{operation["operationId"]}">' in page
+        assert operation["summary"] in text
     for address in set(re.findall(r'href="([^"]+)"', page)):
         if address.startswith("#"):
             assert f'id="{address[1:]}"' in page, address
         elif address != "data:,":
-            assert (await front.request("GET", address)).status == 200, address
+            target, _, fragment = address.partition("#")
+            leads_to = await front.request("GET", target)
+            assert leads_to.status == 200, address
+            assert not fragment or f'id="{fragment}"' in leads_to.body.decode(), address
+
+
+async def test_the_reference_begins_with_sending_a_message() -> None:
+    text = (await Front(key=None).request("GET", "/docs")).body.decode()
+
+    operations = re.findall(r'<section id="([A-Za-z]+)"', text)
+    assert operations[:2] == ["sendNotification", "sendBatch"]
+
+
+async def test_a_code_that_an_answer_names_leads_to_its_explanation() -> None:
+    page = (await Front(key=None).request("GET", "/docs")).body.decode()
+
+    assert '<a href="/docs/problems#upstream_no_balance"><code>upstream_no_balance</code></a>' in page
+    assert "<td></td></tr>" not in page, "a field without a meaning"
+
+
+@pytest.mark.parametrize(("target", "status"), [("/", 302), ("//", 404), ("/?x=1", 404)])
+async def test_the_address_alone_leads_to_the_reference(target: str, status: int) -> None:
+    reply = await Front(key=None).request("GET", target)
+
+    assert reply.status == status
+    assert reply.headers.get("location") == ("/docs" if status == 302 else None)
+    assert (reply.body == b"") == (status == 302)

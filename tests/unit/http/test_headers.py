@@ -12,7 +12,6 @@ from relay.http.headers import (
     parse_idempotency_key,
     parse_preferences,
     parse_request_id,
-    parse_traceparent,
 )
 
 VISIBLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255)
@@ -107,11 +106,3 @@ def test_a_request_id_that_is_not_sane_is_not_taken(value: bytes | None) -> None
 
 def test_a_sane_request_id_is_taken() -> None:
     assert parse_request_id(b"a" * 128) == "a" * 128
-
-
-def test_only_what_looks_like_a_trace_context_is_one() -> None:
-    context = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-    assert parse_traceparent(context) == context.decode()
-    assert parse_traceparent(context + b"\n") is None
-    assert parse_traceparent(b"00-secret") is None

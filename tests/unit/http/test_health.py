@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from support_front import Front
+from support.front import Front
 
 
 async def test_liveness_needs_no_key() -> None:
@@ -21,11 +21,14 @@ async def test_readiness_tells_how_things_stand() -> None:
         "started": True,
         "draining": False,
         "paused": False,
+        "pauses": [],
         "journal": "ok",
-        "upstream": "closed",
+        "upstream": "ok",
         "word_lists": "ok",
+        "template_files": "ok",
         "in_flight": 0,
         "waiting": 0,
+        "accounts": [{"account": "smsclone", "state": "ok"}],
     }
 
 

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_core import NOW_MS
 from relay.http import listing
-from relay.http.listing import Parameter, parse_cursor
-from support_front import ORDERS_KEY, REQUEST, Front
+from relay.http.parameters import parse_cursor
+from relay.http.validation import Wrong
+from support.fake_core import NOW_MS
+from support.front import ORDERS_KEY, REQUEST, Front
 
 FRONT = Front()
 
@@ -63,8 +64,8 @@ async def test_a_page_of_large_notifications_ends_early_and_goes_on_at_the_next_
     for _ in range(12):
         await front.send({"Prefer": "respond-async"}, recipients=many)
 
-    page, cursor = await ids(front, "limit=60")
-    rest, end = await ids(front, f"limit=60&cursor={cursor}")
+    page, cursor = await ids(front, "limit=20&expand=recipients")
+    rest, end = await ids(front, f"limit=20&expand=recipients&cursor={cursor}")
 
     assert len(page) < 12
     assert (page + rest, end) == (list(reversed(front.core.stored)), None)
@@ -74,9 +75,23 @@ async def test_an_item_of_a_list_is_the_same_as_looked_up() -> None:
     front = await filled(1)
     [notification_id] = front.core.stored
     page = await front.request("GET", "/v1/notifications")
-    one = await front.request("GET", f"/v1/notifications/{notification_id}")
+    expanded = await front.request("GET", "/v1/notifications?expand=recipients")
+    one = (await front.request("GET", f"/v1/notifications/{notification_id}")).json()
 
-    assert page.json()["items"] == [one.json()]
+    assert expanded.json()["items"] == [one]
+    del one["recipients"], one["route"]["account"]
+    assert page.json()["items"] == [one]
+
+
+async def test_a_page_with_recipients_has_at_most_twenty() -> None:
+    front = await filled(22)
+
+    page, cursor = await ids(front, "expand=recipients")
+
+    assert (len(page), cursor is not None) == (20, True)
+    assert len((await ids(front, ""))[0]) == 22
+    reply = await front.request("GET", "/v1/notifications?expand=recipients&limit=21")
+    assert [(error["field"], error["code"]) for error in reply.json()["errors"]] == [("limit", "out_of_range")]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +100,9 @@ async def test_an_item_of_a_list_is_the_same_as_looked_up() -> None:
         ("reference=order-1", 1),
         ("reference=order-9", 0),
         ("idempotency_key=key-2", 1),
+        ("recipient=08012345678", 3),
+        (f"recipient={quote('+234 801 234 5678')}&reference=order-1", 1),
+        ("recipient=08012345679", 0),
         ("status=sent", 3),
         ("status=queued", 0),
         ("created_from=2026-12-01T10:00:00.043Z", 2),
@@ -127,6 +145,10 @@ async def test_others_notifications_are_not_listed() -> None:
         (f"reference={'a' * 65}", "reference", "malformed"),
         ("reference=two%20words", "reference", "malformed"),
         ("idempotency_key=%00", "idempotency_key", "malformed"),
+        ("recipient=0803", "recipient", "too_short"),
+        ("recipient=canary", "recipient", "bad_character"),
+        ("recipient=", "recipient", "empty"),
+        ("expand=everything", "expand", "unlisted_value"),
         ("cursor=", "cursor", "malformed"),
         ("cursor=canary", "cursor", "malformed"),
         ("cursor=%F0%9F%98%80", "cursor", "malformed"),
@@ -152,7 +174,7 @@ async def test_all_wrong_parameters_are_told_at_once() -> None:
 
 @given(st.text(max_size=80))
 def test_no_text_but_a_cursor_is_taken_for_one(text: str) -> None:
-    with pytest.raises(Parameter):
+    with pytest.raises(Wrong):
         parse_cursor(text)
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fake_core import NOW_MS
 from relay.domain.codes import MessageType, OnNonGsm, Permission, ProblemCode, RequestedRoute, Source
 from relay.domain.errors import LimitReached, Unavailable
 from relay.sending.requests import Submission
-from support_front import ORDERS_KEY, REQUEST, Front
+from support.fake_core import NOW_MS
+from support.front import ORDERS_KEY, REQUEST, Front
 
 NOBODYS_ID = "0192f3c4-0000-7000-8000-000000000000"
 FULL: dict[str, Any] = {
@@ -233,7 +233,7 @@ async def test_a_number_as_a_json_number_is_refused_with_the_reason() -> None:
 async def test_a_value_that_is_not_listed_is_refused_with_those_that_are() -> None:
     [error] = (await Front().send(message_type="spam")).json()["errors"]
 
-    assert error["message"] == "Use one of: otp, alert, transactional, promotional."
+    assert error["message"] == "Use one of otp, alert, transactional, promotional."
 
 
 async def test_missing_fields_are_named() -> None:
@@ -271,7 +271,7 @@ async def test_a_blocked_word_is_422_with_its_position() -> None:
     assert (reply.status, reply.code) == (422, "blocked_words")
     assert body["detected_by"] == "relay"
     assert body["hits"] == [{"entry": "you have won", "category": "prize", "start": 4, "end": 16}]
-    assert front.witness.refusals == []  # the core reports its own
+    assert front.witness.refusals == [("prepare", "blocked_words", "billing")]
 
 
 async def test_a_sender_of_somebody_else_is_403() -> None:
@@ -341,6 +341,8 @@ async def test_a_preview_shows_everything_and_sends_nothing() -> None:
         "warnings": [],
         "calls": 1,
         "estimated_units": "1",
+        "account": None,
+        "account_reason": None,
     }
     assert front.core.requests == []
     assert front.core.stored == {}
@@ -405,6 +407,58 @@ async def test_cancelling_what_was_dialled_is_409() -> None:
     reply = await front.request("DELETE", f"/v1/notifications/{notification_id}")
 
     assert (reply.status, reply.code) == (409, "already_dialled")
+
+
+async def test_a_later_time_is_in_the_answer_and_can_be_moved() -> None:
+    front = Front()
+    accepted = await front.send({"Prefer": "respond-async"}, send_at="2026-12-01T12:00:00+01:00")
+    path = f"/v1/notifications/{accepted.json()['id']}"
+    moved = await front.request("PATCH", path, {"send_at": "2026-12-02T12:00:00Z"})
+    listed = await front.request("GET", "/v1/notifications")
+
+    assert (accepted.status, accepted.json()["send_at"]) == (202, "2026-12-01T11:00:00.000Z")
+    assert (moved.status, moved.json()["send_at"]) == (200, "2026-12-02T12:00:00.000Z")
+    assert moved.json()["recipients"][0]["code"] == "scheduled"
+    assert listed.json()["items"][0]["send_at"] == "2026-12-02T12:00:00.000Z"
+    assert "send_at" not in (await front.send()).json()
+
+
+async def test_who_waits_for_the_outcome_cannot_ask_for_a_later_time() -> None:
+    reply = await Front().send(send_at="2026-12-01T12:00:00Z")
+
+    assert (reply.status, reply.code) == (422, "use_async")
+
+
+async def test_a_delivery_window_refuses_with_the_time_from_which_it_is_right() -> None:
+    front = Front()
+    window = {"from": "00:00", "to": "09:00"}  # it is ten in the morning in Lagos
+    reply = await front.send(delivery_window=window)
+    held = await front.send({"Prefer": "respond-async"}, delivery_window=window)
+    elsewhere = await front.send(delivery_window=window | {"time_zone": "America/New_York"})
+    wrong = await front.send(delivery_window={"from": "8", "time_zone": 1, "until": "9"})
+
+    assert (reply.status, reply.code) == (422, "outside_window")
+    assert reply.json()["allowed_from"] == "2026-12-01T23:00:00.000Z"
+    assert (held.status, elsewhere.status) == (202, 200)
+    assert {error["field"] for error in wrong.json()["errors"]} == {
+        "delivery_window.to",
+        "delivery_window.time_zone",
+        "delivery_window.(unknown)",
+    }
+
+
+async def test_what_is_moved_must_be_there_and_not_dialled() -> None:
+    front = Front()
+    dialled = (await front.send()).json()["id"]
+    asked = {"send_at": "2026-12-02T12:00:00Z"}
+    late = await front.request("PATCH", f"/v1/notifications/{dialled}", asked)
+    nobodys = await front.request("PATCH", f"/v1/notifications/{NOBODYS_ID}", asked)
+    malformed = await front.request("PATCH", f"/v1/notifications/{dialled}", {"send_at": "tomorrow", "other": 1})
+
+    assert (late.status, late.code) == (409, "already_dialled")
+    assert (nobodys.status, nobodys.code) == (404, "not_found")
+    assert (malformed.status, malformed.code) == (422, "validation_failed")
+    assert {error["field"] for error in malformed.json()["errors"]} == {"send_at", "(unknown)"}
 
 
 async def test_answers_with_numbers_are_not_to_be_cached() -> None:

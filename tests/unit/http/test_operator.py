@@ -6,7 +6,7 @@ import pytest
 
 from relay.domain.codes import Code
 from relay.domain.notification import Outcome
-from support_front import Front
+from support.front import Front
 
 NOBODYS_ID = "0192f3c4-0000-7000-8000-000000000000"
 
@@ -17,13 +17,34 @@ async def with_unknown(count: int = 1) -> tuple[Front, list[str]]:
     return front, [(await front.send()).json()["id"] for _ in range(count)]
 
 
-@pytest.mark.parametrize(("act", "paused"), [("pause", True), ("resume", False)])
-async def test_pause_and_resume_need_no_body(act: str, paused: bool) -> None:
+async def test_a_pause_says_what_is_stopped_why_and_until_when() -> None:
     front = Front()
-    reply = await front.request("POST", f"/v1/operator/{act}")
+    reply = await front.request("POST", "/v1/operator/pause", {"reason": "it hangs", "client": "billing", "for": "15m"})
 
-    assert (reply.status, reply.json()) == (200, {"paused": paused})
-    assert front.core.acts == [(act, "billing")]
+    [pause] = reply.json()["pauses"]
+    assert (reply.status, pause["reason"], pause["client"], pause["by"]) == (200, "it hangs", "billing", "billing")
+    assert front.core.acts == [("pause", "billing")]
+
+
+@pytest.mark.parametrize("body", [None, {}])
+async def test_resume_needs_no_body(body: dict[str, str] | None) -> None:
+    front = Front()
+    reply = await front.request("POST", "/v1/operator/resume", body)
+
+    assert (reply.status, reply.json()) == (200, {"paused": False, "pauses": []})
+
+
+@pytest.mark.parametrize("wrong", ["15", "0s", "25h", "1d", "-1h", "", "15 m", "\u0665m", 15])
+async def test_a_pause_lasts_a_number_with_its_unit_and_a_day_at_most(wrong: object) -> None:
+    reply = await Front().request("POST", "/v1/operator/pause", {"reason": "it hangs", "for": wrong})
+
+    assert (reply.status, [error["field"] for error in reply.json()["errors"]]) == (422, ["for"])
+
+
+async def test_a_pause_without_a_reason_is_refused() -> None:
+    reply = await Front().request("POST", "/v1/operator/pause", {})
+
+    assert (reply.status, [error["field"] for error in reply.json()["errors"]]) == (422, ["reason"])
 
 
 async def test_unknown_outcomes_are_listed_with_whose_they_are_page_by_page() -> None:
@@ -44,7 +65,9 @@ async def test_a_bad_parameter_of_the_list_is_422() -> None:
 @pytest.mark.parametrize(("outcome", "status"), [("sent", "sent"), ("not_sent", "not_sent")])
 async def test_a_verdict_makes_unknown_recipients_definite_and_says_by_whom(outcome: str, status: str) -> None:
     front, [notification_id] = await with_unknown()
-    reply = await front.request("POST", f"/v1/operator/unknown/{notification_id}/resolve", {"outcome": outcome})
+    reply = await front.request(
+        "POST", f"/v1/operator/unknown/{notification_id}/resolve", {"outcome": outcome, "reason": "seen"}
+    )
     [entry] = reply.json()["recipients"]
 
     assert reply.status == 200
@@ -55,11 +78,12 @@ async def test_a_verdict_makes_unknown_recipients_definite_and_says_by_whom(outc
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({}, "outcome"),
-        ({"outcome": "lost"}, "outcome"),
-        ({"outcome": "sent", "recipients": "08012345678"}, "recipients"),
-        ({"outcome": "sent", "recipients": [1]}, "recipients[0]"),
-        ({"outcome": "sent", "canary": 1}, "(unknown)"),
+        ({"reason": "seen"}, "outcome"),
+        ({"outcome": "sent"}, "reason"),
+        ({"outcome": "lost", "reason": "seen"}, "outcome"),
+        ({"outcome": "sent", "reason": "seen", "recipients": "08012345678"}, "recipients"),
+        ({"outcome": "sent", "reason": "seen", "recipients": [1]}, "recipients[0]"),
+        ({"outcome": "sent", "reason": "seen", "canary": 1}, "(unknown)"),
         ([], "(body)"),
     ],
 )
@@ -73,7 +97,9 @@ async def test_a_malformed_verdict_is_422(body: Any, field: str) -> None:
 
 
 async def test_what_is_not_unknown_cannot_be_settled() -> None:
-    reply = await Front().request("POST", f"/v1/operator/unknown/{NOBODYS_ID}/resolve", {"outcome": "sent"})
+    reply = await Front().request(
+        "POST", f"/v1/operator/unknown/{NOBODYS_ID}/resolve", {"outcome": "sent", "reason": "seen"}
+    )
 
     assert (reply.status, reply.code) == (404, "not_found")
 
@@ -101,7 +127,8 @@ async def test_erasing_says_from_how_many() -> None:
     await front.send()
     reply = await front.request("POST", "/v1/operator/erase", {"recipient": "+234 801 234 5678"})
 
-    assert (reply.status, reply.json()) == (200, {"notifications": 1})
+    receipt = reply.json()
+    assert (reply.status, receipt["notifications"], receipt["recipient"]) == (200, 1, "23480•••••78")
 
 
 async def test_erasing_what_is_no_number_is_422_by_the_fields_own_name() -> None:
@@ -113,4 +140,5 @@ async def test_erasing_what_is_no_number_is_422_by_the_fields_own_name() -> None
 async def test_balance_is_units_as_text_and_when_they_were_read() -> None:
     reply = await Front().request("GET", "/v1/balance")
 
-    assert reply.json() == {"units": "256.21", "read_at": "2026-12-01T10:00:00.042Z"}
+    read = {"units": "256.21", "read_at": "2026-12-01T10:00:00.042Z"}
+    assert reply.json() == read | {"accounts": [{"account": "smsclone"} | read]}

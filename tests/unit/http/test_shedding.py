@@ -1,17 +1,20 @@
 """Where too many wait already, one more is told so before anything of the request is read."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from relay.domain.codes import ProblemCode
-from relay.http.exchange import Message
+from relay.http.asgi import Message
 from relay.http.shedding import Shedding
-from relay.sending.gate import refuse_overload
-from support_front import CountedIds, Front, Reply, check_against_document
+from relay.sending.admission import refuse_overload
+from relay.sending.shares import AdmissionVerdict
+from support.front import BILLING_KEY as KEY
+from support.front import CountedIds, Front, Reply, check_against_document
 
-HEADERS = {"Host": "relay", "Content-Type": "application/json", "Content-Length": "2"}
+HEADERS = {"Host": "relay", "Authorization": f"Bearer {KEY}", "Content-Type": "application/json", "Content-Length": "2"}
 
 
 class Counts:
@@ -42,7 +45,10 @@ async def ask(front: Front, counts: Counts, headers: dict[str, str] = HEADERS, *
 
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/notifications", **head}
     scope["headers"] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await Shedding(inner, sending=front.core, recorder=counts, ids=CountedIds())(scope, never, send)
+    shedding = Shedding(
+        inner, sending=front.core, name_client=front.gate.name_client, recorder=counts, ids=CountedIds()
+    )
+    await shedding(scope, never, send)
     return Reply(
         sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}, sent[1]["body"]
     )
@@ -50,11 +56,11 @@ async def ask(front: Front, counts: Counts, headers: dict[str, str] = HEADERS, *
 
 def overloaded() -> Front:
     front = Front()
-    front.core.refusal = refuse_overload()
+    front.core.refusal = refuse_overload("billing", AdmissionVerdict.OVER_SHARE)
     return front
 
 
-async def test_it_is_the_same_503_that_the_api_gives_without_a_look_at_key_or_body() -> None:
+async def test_it_is_the_same_503_that_the_api_gives_without_a_look_at_the_body() -> None:
     front = overloaded()
     shed = await ask(front, Counts(), {**HEADERS, "X-Request-Id": 'mine-"1"'})
     usual = await front.request("POST", "/v1/notifications", {}, {"X-Request-Id": 'mine-"1"'})
@@ -78,13 +84,17 @@ async def test_without_a_request_id_that_can_be_kept_it_gets_one(given: str | No
     ("headers", "head"),
     [
         ({**HEADERS, "Prefer": "respond-async"}, {}),
+        (HEADERS | {"Authorization": "Bearer rk_unknown_key"}, {}),
+        (HEADERS | {"Authorization": "Basic YTpi"}, {}),
         (HEADERS, {"path": "/v1/notifications/preview"}),
         (HEADERS, {"method": "GET"}),
         (HEADERS, {"type": "lifespan"}),
     ],
-    ids=["asynchronous", "another path", "another method", "no request"],
+    ids=["asynchronous", "a key that nobody has", "no key", "another path", "another method", "no request"],
 )
-async def test_who_does_not_wait_is_not_shed(headers: dict[str, str], head: dict[str, str]) -> None:
+async def test_who_does_not_wait_or_is_not_known_by_a_key_is_not_shed(
+    headers: dict[str, str], head: dict[str, str]
+) -> None:
     assert (await ask(overloaded(), Counts(), headers, **head)).status == 299
 
 
@@ -99,9 +109,12 @@ async def shed(count: int, counts: Counts) -> Shedding:
         """Nobody looks at the answers."""
 
     front = overloaded()
-    shedding = Shedding(front.app, sending=front.core, recorder=counts, ids=CountedIds())
+    shedding = Shedding(
+        front.app, sending=front.core, name_client=front.gate.name_client, recorder=counts, ids=CountedIds()
+    )
+    headers = [(b"authorization", f"Bearer {KEY}".encode())]
     for _ in range(count):
-        await shedding({"type": "http", "method": "POST", "path": "/v1/notifications", "headers": []}, never, send)
+        await shedding({"type": "http", "method": "POST", "path": "/v1/notifications", "headers": headers}, never, send)
     return shedding
 
 
@@ -113,7 +126,7 @@ async def test_what_was_shed_is_told_together() -> None:
     await shed(3, counts)
     await counts.told.wait()
 
-    assert counts.shed == [{**TOLD, "count": 3}]
+    assert counts.shed == [{**TOLD, "shed": Counter({("billing", "over_share"): 3})}]
 
 
 async def test_at_the_end_what_was_shed_is_told_at_once_and_not_again() -> None:
@@ -122,4 +135,37 @@ async def test_at_the_end_what_was_shed_is_told_at_once_and_not_again() -> None:
     shedding.tell()
     shedding.tell()
 
-    assert counts.shed == [{**TOLD, "count": 2}]
+    assert counts.shed == [{**TOLD, "shed": Counter({("billing", "over_share"): 2})}]
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long answers were held back."""
+    seconds: list[float] = []
+
+    async def sleep(for_seconds: float) -> None:
+        seconds.append(for_seconds)
+
+    monkeypatch.setattr("relay.http.notifications.asyncio.sleep", sleep)
+    return seconds
+
+
+async def test_a_client_that_is_refused_again_and_again_is_told_later(slept: list[float]) -> None:
+    front = overloaded()
+    front.core.refused_at_once = 1
+
+    prompt = await ask(front, Counts())
+    before = list(slept)
+    late = await ask(front, Counts())
+
+    assert (prompt.status, late.status) == (503, 503)
+    assert (before, slept) == ([], [0.01])
+
+
+async def test_so_it_is_where_the_refusal_comes_once_the_request_was_read(slept: list[float]) -> None:
+    front = overloaded()
+    front.core.refused_at_once = 0
+
+    late = await front.request("POST", "/v1/notifications", {})
+
+    assert (late.code, slept) == ("overloaded", [0.01])

@@ -137,3 +137,11 @@ async def test_finishing_waits_for_what_is_under_way() -> None:
     await finishing
 
     assert words(await waiting) == "A"
+
+
+async def test_items_that_are_much_work_go_a_few_at_a_time_and_never_none() -> None:
+    store = FakeStore()
+    batcher: Batcher[str, str] = Batcher(store.run, store.work, lanes=1, most=3, weigh=lambda item: int(item))
+
+    assert words(await ask(batcher, "12119")) == "1 2 1 1 9"
+    assert store.batches == [["1", "2"], ["1", "1"], ["9"]]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fakes import FakeClock
 from relay.journal import claims
 from relay.journal.sqlite import SqliteJournal
 from relay.journal.statements import Step, Work
-from relay.sending.ports import Claimed, Deduplication, JournalUnavailable, KeyTaken
-from support_journal import make_claim
+from relay.sending.ports import Deduplication, JournalUnavailable, KeyTaken, Lease
+from support.fakes import FakeClock
+from support.journal import make_claim
 
 KEY = "order-1204"
 GROUP = {"deduplication": Deduplication(b"oncall", 600_000)}
@@ -42,7 +42,7 @@ async def test_a_claim_whose_rival_vanished_is_tried_again(
     journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [first] = await journal.claim([make_claim(idempotency_key=KEY)])
-    assert isinstance(first, Claimed)
+    assert isinstance(first, Lease)
     monkeypatch.setattr(claims, "_find_holders", miss_holders(2))
     [again] = await journal.claim([make_claim(idempotency_key=KEY)])
 
@@ -64,7 +64,7 @@ async def test_a_claim_that_is_crossed_again_and_again_is_given_up_and_leaves_no
 
 async def test_a_group_whose_notification_is_gone_keeps_no_alert_back(journal: SqliteJournal, tmp_path: Path) -> None:
     [first] = await journal.claim([make_claim(claim=GROUP)])
-    assert isinstance(first, Claimed)
+    assert isinstance(first, Lease)
     await journal.close()
     with closing(sqlite3.connect(tmp_path / "relay.db")) as file, file:
         for table in ("calls", "notifications"):
@@ -73,4 +73,4 @@ async def test_a_group_whose_notification_is_gone_keeps_no_alert_back(journal: S
     await journal.open()
     [second] = await journal.claim([make_claim(claim=GROUP)])
 
-    assert isinstance(second, Claimed)
+    assert isinstance(second, Lease)

@@ -2,10 +2,12 @@
 
 import pytest
 
+from relay.app.routes import route_labels
 from relay.observability.logs import Log
+from relay.observability.metric_table import ACCOUNTS, CATEGORIES, CLIENTS
 from relay.observability.metrics import Metrics
 from relay.observability.recorder import Recorder
-from support_log import Lines
+from support.log import Lines
 
 
 @pytest.fixture
@@ -21,8 +23,11 @@ def log(lines: Lines) -> Log:
 @pytest.fixture
 def metrics() -> Metrics:
     made = Metrics(version="1.2.3", system=False)
-    made.clients.follow(["billing", "shop"])
-    made.sending.follow_categories(["prize"])
+    made.follow(ACCOUNTS, ["smsclone"])
+    made.follow_routes(route_labels())
+    made.follow(CLIENTS, ["billing", "shop"])
+    made.follow(CATEGORIES, ["prize"])
+    made.follow(ACCOUNTS, ["smsclone"])
     return made
 
 

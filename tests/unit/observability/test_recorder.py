@@ -2,17 +2,22 @@
 
 import re
 import typing
+from collections import Counter
 from contextvars import copy_context
+from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
 
+from relay.domain.callback_rules import CallbackOutcome
 from relay.domain.codes import (
+    AccountReason,
     Code,
     Encoding,
     MessageType,
     NotificationStatus,
     ProblemCode,
+    Rejection,
     RequestedRoute,
     ResolvedBy,
     Route,
@@ -21,13 +26,15 @@ from relay.domain.codes import (
     Status,
 )
 from relay.domain.notification import Mode
+from relay.domain.pausing import Scope, SendingPause
 from relay.observability.logs import Log, name_request, name_trace
-from relay.observability.metrics import CallbackOutcome, Metrics
-from relay.observability.recorder import REFUSAL_OF, Recorder
+from relay.observability.metric_table import QUEUE_STATES
+from relay.observability.metrics import Metrics
+from relay.observability.recorder import Recorder
 from relay.sending import events
 from relay.sending.breaker import BreakerState
-from relay.sending.ports import RejectionKind, SendOutcome
-from support_log import Lines
+from relay.sending.ports import SendOutcome
+from support.log import Lines
 
 CLAIMED = events.NotificationClaimed(
     notification_id="n1",
@@ -42,6 +49,8 @@ CLAIMED = events.NotificationClaimed(
     calls=1,
 )
 FINISHED = events.CallFinished(
+    account="smsclone",
+    account_reason=None,
     notification_id="n1",
     ordinal=0,
     route=Route.DND_FALLBACK,
@@ -72,7 +81,7 @@ COMPLETED = events.NotificationCompleted(
     request_id="r1",
     route_reason=RouteReason.DEFAULT,
 )
-BALANCE = events.BalanceRead(units="256.21", at=1_700_000_000_500, seconds=0.2, cause=None)
+BALANCE = events.BalanceRead(account="smsclone", units="256.21", at=1_700_000_000_500, seconds=0.2, cause=None)
 
 EVENTS: dict[type, tuple[events.Event, str | None]] = {
     events.Refused: (
@@ -83,10 +92,10 @@ EVENTS: dict[type, tuple[events.Event, str | None]] = {
         events.RouteChosen(requested=RequestedRoute.AUTO, used=Route.DND, reason=RouteReason.CONFIGURED),
         None,
     ),
-    events.WordsHit: (events.WordsHit(category="prize", action="warn", field="message"), "word.found"),
+    events.WordsHit: (events.WordsHit(category="prize", action="warn", field="message"), "prefilter.hit"),
     events.WordsMissed: (
         events.WordsMissed(notification_id="n1", client="billing", field="message", sender="ACME"),
-        "word.missed",
+        "prefilter.missed",
     ),
     events.KeyChecked: (events.KeyChecked(result="replayed"), None),
     events.NotificationClaimed: (CLAIMED, "notification.claimed"),
@@ -97,14 +106,40 @@ EVENTS: dict[type, tuple[events.Event, str | None]] = {
         "unknown.settled",
     ),
     events.BalanceRead: (BALANCE, "balance.read"),
-    events.BreakerChanged: (events.BreakerChanged(state="open", reason="failures"), "breaker.changed"),
+    events.BreakerChanged: (
+        events.BreakerChanged(account="smsclone", state="open", reason="failures"),
+        "breaker.changed",
+    ),
+    events.CredentialsJudged: (
+        events.CredentialsJudged(account="smsclone", taken=False, cause="TG11"),
+        "credentials.refused",
+    ),
     events.JournalFailed: (events.JournalFailed(during="claim", reason="disk_full"), "journal.failed"),
     events.Recovered: (
         events.Recovered(notifications=1, interrupted=1, before_dial=0, requeued=0),
-        "remains.settled",
+        "recovery.completed",
     ),
-    events.Paused: (events.Paused(paused=True), "sending.paused"),
-    events.QueueMeasured: (events.QueueMeasured(queued=3, held=2, claimed=1, oldest_age_seconds=7.5), None),
+    events.Paused: (
+        events.Paused(
+            pause=SendingPause(scope=Scope(), reason="smsclone hangs", by="ops", key="k1", since=0),
+            over=False,
+            everything=True,
+        ),
+        "sending.paused",
+    ),
+    events.AuditSealed: (events.AuditSealed(hash="ab" * 32, row=7), "audit.sealed"),
+    events.UnknownMeasured: (events.UnknownMeasured(recipients={"smsclone": 3}, oldest_age_seconds=7.5), None),
+    events.BudgetMeasured: (
+        events.BudgetMeasured(
+            client="shop", month="2026-12", ratio=0.8, used=Decimal(80), limit=Decimal(100), reached=80
+        ),
+        "budget.reached",
+    ),
+    events.BalanceDrifted: (events.BalanceDrifted(account="smsclone", units=Decimal(7)), None),
+    events.QueueMeasured: (
+        events.QueueMeasured(queued=3, held=2, scheduled=4, claimed=1, oldest_age_seconds=7.5),
+        None,
+    ),
     events.Drained: (events.Drained(drained=5, abandoned=1), "process.drained"),
     events.TaskFailed: (events.TaskFailed(task="send", exception="ValueError", notification_id="n1"), "task.failed"),
 }
@@ -167,10 +202,13 @@ def test_people_are_counted_by_outcome_and_each_only_once(recorder: Recorder, me
 
 def test_what_a_stand_in_did_wakes_nobody(recorder: Recorder, metrics: Metrics) -> None:
     recorder.emit(replace(COMPLETED, sandbox=True))
-    recorder.emit(replace(FINISHED, sandbox=True, rejection=RejectionKind.CREDENTIALS))
+    recorder.emit(replace(FINISHED, sandbox=True, rejection=Rejection.CREDENTIALS))
 
     assert value(metrics, "relay_unknown_total", code="no_answer") == 0
-    assert value(metrics, "relay_upstream_requests_total", endpoint="dnd-fallback", outcome="unknown") == 0
+    assert (
+        value(metrics, "relay_upstream_requests_total", account="smsclone", endpoint="dnd-fallback", outcome="unknown")
+        == 0
+    )
     assert value(metrics, "relay_refusals_total", stage="upstream", code="upstream_credentials") == 0
     assert value(metrics, "relay_notifications_total", client="billing", source="api", status="partial") == 1
 
@@ -184,17 +222,23 @@ def test_segments_are_counted_for_every_recipient(recorder: Recorder, metrics: M
 def test_a_call_is_counted_and_timed_by_its_endpoint(recorder: Recorder, metrics: Metrics) -> None:
     recorder.emit(FINISHED)
 
-    assert value(metrics, "relay_upstream_requests_total", endpoint="dnd-fallback", outcome="unknown") == 1
-    assert value(metrics, "relay_upstream_request_duration_seconds_sum", endpoint="dnd-fallback") == 20.0
+    assert (
+        value(metrics, "relay_upstream_requests_total", account="smsclone", endpoint="dnd-fallback", outcome="unknown")
+        == 1
+    )
+    assert (
+        value(metrics, "relay_upstream_request_duration_seconds_sum", account="smsclone", endpoint="dnd-fallback")
+        == 20.0
+    )
 
 
-@pytest.mark.parametrize("kind", RejectionKind)
+@pytest.mark.parametrize("kind", Rejection)
 def test_every_no_of_the_upstream_to_a_whole_batch_is_a_refusal(
-    recorder: Recorder, metrics: Metrics, kind: RejectionKind
+    recorder: Recorder, metrics: Metrics, kind: Rejection
 ) -> None:
     recorder.emit(replace(FINISHED, outcome=SendOutcome.REJECTED, rejection=kind, upstream_code="TG11"))
 
-    assert value(metrics, "relay_refusals_total", stage="upstream", code=REFUSAL_OF[kind]) == 1
+    assert value(metrics, "relay_refusals_total", stage="upstream", code=kind.problem) == 1
 
 
 def test_a_limit_that_was_reached_is_counted_by_client_and_limit(recorder: Recorder, metrics: Metrics) -> None:
@@ -209,28 +253,32 @@ def test_a_limit_that_was_reached_is_counted_by_client_and_limit(recorder: Recor
 
 @pytest.mark.parametrize(("state", "shown"), [("closed", 0), ("half_open", 1), ("open", 2)])
 def test_the_breaker_is_a_number(recorder: Recorder, metrics: Metrics, state: str, shown: int) -> None:
-    recorder.emit(events.BreakerChanged(state=BreakerState(state), reason="probe"))
+    recorder.emit(events.BreakerChanged(account="smsclone", state=BreakerState(state), reason="probe"))
 
-    assert value(metrics, "relay_upstream_breaker_state") == shown
+    assert value(metrics, "relay_upstream_breaker_state", account="smsclone") == shown
 
 
 def test_a_balance_that_was_read_is_shown_and_one_that_was_not_leaves_the_last(
     recorder: Recorder, metrics: Metrics
 ) -> None:
     recorder.emit(BALANCE)
-    recorder.emit(events.BalanceRead(units=None, at=1_800_000_000_000, seconds=10.0, cause="timeout"))
+    recorder.emit(
+        events.BalanceRead(account="smsclone", units=None, at=1_800_000_000_000, seconds=10.0, cause="timeout")
+    )
 
-    assert value(metrics, "relay_upstream_balance_units") == 256.21
-    assert value(metrics, "relay_upstream_balance_read_timestamp_seconds") == 1_700_000_000.5
-    assert value(metrics, "relay_upstream_requests_total", endpoint="balance", outcome="read") == 1
-    assert value(metrics, "relay_upstream_requests_total", endpoint="balance", outcome="failed") == 1
+    assert value(metrics, "relay_upstream_balance_units", account="smsclone") == 256.21
+    assert value(metrics, "relay_upstream_balance_read_timestamp_seconds", account="smsclone") == 1_700_000_000.5
+    assert value(metrics, "relay_upstream_requests_total", account="smsclone", endpoint="balance", outcome="read") == 1
+    assert (
+        value(metrics, "relay_upstream_requests_total", account="smsclone", endpoint="balance", outcome="failed") == 1
+    )
 
 
 def test_the_queue_and_the_switch_are_shown(recorder: Recorder, metrics: Metrics) -> None:
     for kind in (events.QueueMeasured, events.Paused):
         recorder.emit(EVENTS[kind][0])
 
-    assert [value(metrics, "relay_queue_depth", state=state) for state in ("queued", "held", "claimed")] == [3, 2, 1]
+    assert [value(metrics, "relay_queue_depth", state=state) for state in QUEUE_STATES] == [3, 2, 4, 1]
     assert value(metrics, "relay_queue_oldest_age_seconds") == 7.5
     assert value(metrics, "relay_paused") == 1
 
@@ -297,12 +345,14 @@ def test_webhooks_and_callbacks_are_counted_and_logged(recorder: Recorder, metri
 def test_what_was_shed_is_counted_one_by_one_and_told_in_one_line(
     recorder: Recorder, metrics: Metrics, lines: Lines
 ) -> None:
-    shed = {"route": "/v1/notifications", "method": "POST", "status": 503, "code": ProblemCode.OVERLOADED, "count": 7}
-    recorder.record_shed(**shed)  # type: ignore[arg-type]
+    shed = {"route": "/v1/notifications", "method": "POST", "status": 503, "code": ProblemCode.OVERLOADED}
+    who = Counter({("billing", "over_share"): 4, ("orders", "reserved"): 3})
+    recorder.record_shed(**shed, shed=who)  # type: ignore[arg-type]
 
     labels = {"route": "/v1/notifications", "method": "POST", "status": "503"}
     assert value(metrics, "relay_http_requests_total", **labels) == 7
     assert value(metrics, "relay_refusals_total", stage="accept", code="overloaded") == 7
+    assert value(metrics, "relay_shed_total", client="billing", reason="over_share") == 4
     [line] = lines.read_all()
     assert (line["level"], line["event"], line["count"]) == ("warning", "requests.shed", 7)
 
@@ -329,11 +379,11 @@ def test_lines_carry_the_ids_of_the_request_that_caused_them(recorder: Recorder,
 
 
 def test_an_event_that_cannot_be_counted_is_told_and_stops_nothing(recorder: Recorder, lines: Lines) -> None:
-    recorder.emit(events.BalanceRead(units="a lot, 2348012345678", at=0, seconds=0.1, cause=None))
+    recorder.emit(events.BalanceRead(account="smsclone", units="a lot, 2348012345678", at=0, seconds=0.1, cause=None))
     recorder.emit(typing.cast("events.Event", "2348012345678"))
 
     first, second = lines.read_all()
-    assert (first["event"], first["name"], second["name"]) == ("event.lost", "BalanceRead", "str")
+    assert (first["event"], first["name"], second["name"]) == ("event.dropped", "BalanceRead", "str")
     assert "2348012345678" not in lines.text
 
 
@@ -344,3 +394,31 @@ def test_a_log_that_cannot_be_written_stops_nothing(metrics: Metrics) -> None:
     Recorder(metrics, Log("debug", closed).logger).emit(COMPLETED)
 
     assert value(metrics, "relay_unknown_total", code="no_answer") == 1
+
+
+def test_one_bad_reload_is_seen_until_that_same_thing_is_good_again(recorder: Recorder, metrics: Metrics) -> None:
+    recorder.record_reload("words", ["entry[0].text: a text is needed"])
+    recorder.record_reload("settings")
+    assert value(metrics, "relay_config_reload_success") == 0
+
+    recorder.record_reload("words")
+    assert value(metrics, "relay_config_reload_success") == 1
+
+
+def test_credentials_that_were_taken_after_all_are_told_and_the_gauge_is_good_again(
+    recorder: Recorder, metrics: Metrics, lines: Lines
+) -> None:
+    recorder.emit(events.CredentialsJudged(account="smsclone", taken=False, cause="TG11"))
+    assert value(metrics, "relay_credentials_reload_success", account="smsclone") == 0
+    recorder.emit(events.CredentialsJudged(account="smsclone", taken=True, cause="proven"))
+
+    assert value(metrics, "relay_credentials_reload_success", account="smsclone") == 1
+    assert [line["event"] for line in lines.read_all()] == ["credentials.refused", "credentials.taken"]
+
+
+def test_a_call_by_another_account_than_the_first_is_counted_with_its_reason(
+    recorder: Recorder, metrics: Metrics
+) -> None:
+    recorder.emit(replace(FINISHED, account_reason=AccountReason.NO_BALANCE))
+
+    assert value(metrics, "relay_upstream_fallback_total", account="smsclone", reason="no_balance") == 1

@@ -20,6 +20,7 @@ from relay.domain.codes import (
     Status,
 )
 from relay.domain.notification import Mode
+from relay.domain.pausing import Scope, SendingPause
 from relay.observability.logs import Log
 from relay.observability.metrics import Metrics
 from relay.observability.open_telemetry import OpenTelemetryTracing
@@ -36,7 +37,7 @@ from relay.observability.tracing import (
 )
 from relay.sending import events
 from relay.sending.ports import SendOutcome
-from support_log import Lines
+from support.log import Lines
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -183,6 +184,8 @@ def follow_ups(traceparent: str | None) -> list[events.Event]:
     return [
         events.NotificationClaimed(**common, encoding=Encoding.GSM_7, segments=1, recipients=1, calls=1),
         events.CallFinished(
+            account="smsclone",
+            account_reason=None,
             notification_id="n1",
             ordinal=0,
             route=Route.DND_FALLBACK,
@@ -202,7 +205,9 @@ def follow_ups(traceparent: str | None) -> list[events.Event]:
             calls=1,
             seconds=1.6,
         ),
-        events.Paused(paused=True),
+        events.Paused(
+            pause=SendingPause(scope=Scope(), reason="", by="ops", key="k1", since=0), over=False, everything=True
+        ),
     ]
 
 
@@ -223,6 +228,6 @@ from relay.observability.recorder import Recorder
 from relay.observability.tracing import open_tracing
 open_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}, "1", Log("info").logger).begin(None)
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
 
     assert '"tracing.skipped"' in ended.stdout

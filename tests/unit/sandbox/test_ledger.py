@@ -2,7 +2,7 @@
 
 from relay.sandbox.ledger import Ledger
 from relay.sandbox.responder import Responder
-from support_sandbox import ask, make_responder
+from support.sandbox import ask, make_responder
 
 
 def filled(count: int, **config: object) -> Responder:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from relay.sandbox.magic import MAGIC
-from relay.sandbox.pages import GUARDS, PageReply, PageRequest, Pages
+from relay.sandbox.pages import GUARDS, InboxPages, PageReply, PageRequest
 from relay.sandbox.responder import Responder
-from support_sandbox import FALLBACK, ask, make_responder
+from support.sandbox import FALLBACK, ask, make_responder
 
 JSON = {"content-type": "application/json"}
 
@@ -28,7 +28,7 @@ def request(
 ) -> PageReply:
     """Ask the stand-in itself."""
     asked = PageRequest(method, path, query, {"host": host, **headers}, body)
-    return Pages(responder, loopback_only=loopback_only).answer(asked)
+    return InboxPages(responder, loopback_only=loopback_only).answer(asked)
 
 
 def read(reply: PageReply) -> Any:

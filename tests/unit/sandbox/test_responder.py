@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.domain.secret import Secret
-from relay.sandbox.switches import Switches
-from support_sandbox import BALANCE, DND, FALLBACK, NORMAL, ask, make_responder
+from relay.sandbox.switches import SandboxSwitches
+from support.sandbox import BALANCE, DND, FALLBACK, NORMAL, ask, make_responder
 
 SAMPLE = (
     "TG00-MESSAGE PROCESSED:0000|2348012345678|9967534522177818556581618|SENT|MESSAGE SENT TO PROVIDER,"
@@ -109,7 +109,7 @@ def test_each_rejection_of_the_page_can_be_had(change: dict[str, str], answer: s
 
 
 def test_a_batch_above_the_limit_is_rejected_whole_and_repeats_do_not_count() -> None:
-    responder = make_responder(switches=Switches(recipient_limit=2))
+    responder = make_responder(switches=SandboxSwitches(recipient_limit=2))
 
     assert ask(responder, recipient="2348010000001,08010000001,2348010000004").startswith("TG00")
     assert (

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from relay.sandbox.switches import Fault, SwitchBoard, Switches, parse_switches
-from support_sandbox import BALANCE, DND, FALLBACK, NORMAL, ask, make_responder
+from relay.sandbox.switches import Fault, SandboxSwitches, SwitchBoard, parse_switches
+from support.sandbox import BALANCE, DND, FALLBACK, NORMAL, ask, make_responder
 
 PAIR = "2348010000001,2348010000004"
 
@@ -179,18 +179,18 @@ def test_switches_set_at_different_times_run_out_at_different_times() -> None:
 
 
 def test_setting_what_holds_at_the_start_takes_a_switch_back() -> None:
-    board = SwitchBoard(Switches(dnd=True))
+    board = SwitchBoard(SandboxSwitches(dnd=True))
     board.set({"dnd": False, "fault": "hang"})
     assert set(board.describe()["set"]) == {"dnd", "fault"}  # type: ignore[call-overload]
 
     board.set({"dnd": True, "fault": None})
 
     assert board.describe()["set"] == {}
-    assert board.next_call("sends") == Switches(dnd=True)
+    assert board.next_call("sends") == SandboxSwitches(dnd=True)
 
 
 def test_a_fault_is_given_by_its_kind_or_with_its_measures() -> None:
-    board = SwitchBoard(Switches())
+    board = SwitchBoard(SandboxSwitches())
 
     board.set({"fault": "hang"})
     assert board.next_call("sends").fault == Fault("hang")
@@ -217,7 +217,7 @@ def test_a_fault_is_given_by_its_kind_or_with_its_measures() -> None:
     ],
 )
 def test_a_wrong_change_is_refused_whole(change: dict[str, object]) -> None:
-    board = SwitchBoard(Switches())
+    board = SwitchBoard(SandboxSwitches())
 
     with pytest.raises(msgspec.ValidationError):
         board.set(change)
@@ -228,10 +228,10 @@ def test_a_wrong_change_is_refused_whole(change: dict[str, object]) -> None:
 def test_a_command_line_gives_switches_as_pairs() -> None:
     pairs = ["fields=9", "echo=234", "rejection_status=402", "tg=TG17", 'fault={"kind": "slow", "seconds": 0.5}']
 
-    assert parse_switches(pairs) == Switches(
+    assert parse_switches(pairs) == SandboxSwitches(
         fields=9, echo="234", rejection_status=402, tg="TG17", fault=Fault("slow", 0.5)
     )
-    assert parse_switches([]) == Switches()
+    assert parse_switches([]) == SandboxSwitches()
 
 
 @pytest.mark.parametrize("pair", ["fields=7", "nothing=1", "dnd", "dnd=perhaps", "fault=explode", "fault={", ""])

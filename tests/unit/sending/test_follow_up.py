@@ -8,6 +8,7 @@ from relay.domain.codes import (
     Code,
     Encoding,
     MessageType,
+    Rejection,
     RequestedRoute,
     Route,
     RouteReason,
@@ -26,7 +27,7 @@ from relay.domain.notification import (
     UpstreamRecord,
 )
 from relay.sending.follow_up import LONGEST_BACKOFF_MS, MOST_HALVINGS, Step, decide
-from relay.sending.ports import Rejection, RejectionKind, SendOutcome, SendResult
+from relay.sending.ports import SendOutcome, SendResult
 
 NOW = 1_764_040_000_000
 OTP_ON_DND = frozenset({MessageType.OTP})
@@ -71,7 +72,7 @@ def too_many(recipients: int) -> SendResult:
         outcomes=(outcome(Code.UPSTREAM_REJECTED),) * recipients,
         cause="rejected",
         seconds=0.1,
-        rejection=Rejection(RejectionKind.TOO_MANY_RECIPIENTS, "TG20", ""),
+        rejection=Rejection.TOO_MANY_RECIPIENTS,
         too_many=True,
     )
 
@@ -133,7 +134,7 @@ def test_promotional_traffic_is_never_tried_again() -> None:
             result(
                 Code.UPSTREAM_REJECTED,
                 kind=SendOutcome.REJECTED,
-                rejected=Rejection(RejectionKind.NO_BALANCE, "TG17", ""),
+                rejected=Rejection.NO_BALANCE,
             ),
             True,
         ),
@@ -141,7 +142,7 @@ def test_promotional_traffic_is_never_tried_again() -> None:
             result(
                 Code.UPSTREAM_REJECTED,
                 kind=SendOutcome.REJECTED,
-                rejected=Rejection(RejectionKind.CREDENTIALS, "TG11", ""),
+                rejected=Rejection.CREDENTIALS,
             ),
             True,
         ),
@@ -149,7 +150,7 @@ def test_promotional_traffic_is_never_tried_again() -> None:
             result(
                 Code.UPSTREAM_REJECTED,
                 kind=SendOutcome.REJECTED,
-                rejected=Rejection(RejectionKind.BLOCKED_WORDS, "TG19", ""),
+                rejected=Rejection.BLOCKED_WORDS,
             ),
             False,
         ),

@@ -7,15 +7,17 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from relay.domain.blocked_words import WordMatcher, parse_word_list
 from relay.domain.clients import Client
-from relay.domain.codes import MessageType, OnNonGsm, ProblemCode, RequestedRoute, Route
-from relay.domain.errors import Blocked, QuietHours, Refusal, ValidationFailed
-from relay.domain.routing import DEFAULT_ROUTES, QuietWindow
+from relay.domain.codes import Code, MessageType, OnNonGsm, ProblemCode, RequestedRoute, Route
+from relay.domain.errors import Blocked, OutsideHours, Refusal, ValidationFailed
+from relay.domain.hours import DeliveryWindow
+from relay.domain.routing import DEFAULT_ROUTES
+from relay.domain.words import WordMatcher, parse_word_list
 from relay.sending.ports import BalanceResult, MessageTooLongEncoded, SendRequest, SendResult
 from relay.sending.prepare import Prepared, Rules, prepare, preview_of
-from relay.sending.requests import Submission
+from relay.sending.requests import AskedWindow, Submission
 
 NOON = 1_764_068_400_000  # 2025-11-25 12:00 in Lagos
 NIGHT = NOON + 10 * 3_600_000
@@ -43,7 +45,7 @@ fields = ["sender"]
 RULES = Rules(
     matcher=WordMatcher(parse_word_list(WORDS)),
     routes=DEFAULT_ROUTES,
-    quiet_hours={MessageType.PROMOTIONAL: QuietWindow(20 * 60, 8 * 60, LAGOS)},
+    hours={MessageType.PROMOTIONAL: DeliveryWindow(8 * 60, 20 * 60, code=Code.HELD_QUIET_HOURS)},
 )
 CLIENT = Client(
     name="billing",
@@ -184,9 +186,67 @@ def test_promotional_traffic_at_night_is_refused_to_who_waits_and_held_for_who_d
     [refusal] = judge(message_type=MessageType.PROMOTIONAL, now_ms=NIGHT).refusals
     held = judge(message_type=MessageType.PROMOTIONAL, now_ms=NIGHT, asynchronous=True)
 
-    assert isinstance(refusal, QuietHours)
+    assert isinstance(refusal, OutsideHours)
     assert held.refusals == ()
-    assert held.held_until == refusal.allowed_from == NOON + 20 * 3_600_000
+    assert held.closed == (NOON + 20 * 3_600_000, Code.HELD_QUIET_HOURS)
+    assert refusal.allowed_from == held.closed.until
+
+
+MORNING = AskedWindow("06:00", "11:00", "Africa/Lagos")
+"""Closed at noon, until six in the morning."""
+
+
+def test_outside_its_window_a_message_is_refused_to_who_waits_and_held_for_who_does_not() -> None:
+    [refusal] = judge(delivery_window=MORNING).refusals
+    held = judge(delivery_window=MORNING, asynchronous=True)
+
+    assert isinstance(refusal, OutsideHours)
+    assert refusal.code is ProblemCode.OUTSIDE_WINDOW
+    assert held.closed == (NOON + 18 * 3_600_000, Code.HELD_WINDOW) == (refusal.allowed_from, Code.HELD_WINDOW)
+    assert held.windows == (DeliveryWindow(360, 660),)
+
+
+def test_the_rule_that_ends_last_names_the_refusal_and_all_of_them_are_right_then() -> None:
+    promotion: dict[str, Any] = {"message_type": MessageType.PROMOTIONAL, "delivery_window": MORNING}
+    [refusal] = judge(**promotion).refusals
+
+    assert isinstance(refusal, OutsideHours)
+    assert (refusal.code, refusal.allowed_from) == (ProblemCode.QUIET_HOURS, NOON + 20 * 3_600_000)
+
+
+@pytest.mark.parametrize("kind", MessageType)
+def test_a_clients_window_holds_everything_but_codes(kind: MessageType) -> None:
+    client = replace(CLIENT, delivery_window=DeliveryWindow(360, 660), message_types=frozenset(MessageType))
+    prepared = judge(client=client, message_type=kind)
+
+    assert prepared.windows == (() if kind is MessageType.OTP else (DeliveryWindow(360, 660),))
+    assert (prepared.refusals == ()) is (kind is MessageType.OTP)
+
+
+def test_a_window_that_other_hours_never_meet_is_refused() -> None:
+    night = AskedWindow("21:00", "23:00", "Africa/Lagos")
+    [refusal] = judge(message_type=MessageType.PROMOTIONAL, delivery_window=night, asynchronous=True).refusals
+
+    assert isinstance(refusal, ValidationFailed)
+    assert [(error.field, error.code) for error in refusal.errors] == [("delivery_window", "no_common_hours")]
+
+
+def test_what_is_wrong_with_a_window_is_told_by_field() -> None:
+    with pytest.raises(ValidationFailed) as raised:
+        judge(delivery_window=AskedWindow("8:00", "24:00", "Africa/Atlantis"))
+    assert {error.field for error in raised.value.errors} == {
+        "delivery_window.from",
+        "delivery_window.to",
+        "delivery_window.time_zone",
+    }
+    with pytest.raises(ValidationFailed) as raised:
+        judge(delivery_window=AskedWindow("08:00", "08:00", "Africa/Lagos"))
+    assert [(error.field, error.code) for error in raised.value.errors] == [("delivery_window.to", "same_as_from")]
+
+
+def test_for_a_later_time_the_hours_at_that_time_count() -> None:
+    tomorrow = NOON + 18 * 3_600_000
+    assert judge(delivery_window=MORNING, send_at=tomorrow, asynchronous=True).closed is None
 
 
 def test_a_preview_shows_all_refusals_at_once() -> None:

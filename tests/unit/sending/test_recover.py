@@ -2,20 +2,22 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from fakes import FakeClock
 from relay.domain.codes import Code, MessageType, NotificationStatus, Status
-from relay.domain.notification import Mode, Outcome, PlannedCall, UpstreamRecord, view_recipients
+from relay.domain.notification import Ended, Mode, Outcome, PlannedCall, UpstreamRecord, view_recipients
 from relay.journal.sqlite import SqliteJournal
 from relay.sending.events import Event, NotificationCompleted, Recovered
-from relay.sending.ports import CallRef, Claimed, Completion, Taken
+from relay.sending.ports import CallRef, Journal, Lease, Queued
 from relay.sending.recover import recover_dead
-from support_journal import NOON, make_claim, make_queued
+from support.core import FailingJournal
+from support.fakes import FakeClock
+from support.journal import NOON, make_claim, make_queued
 
 SENT = Outcome(code=Code.SENT, upstream=UpstreamRecord("0000", "SENT"))
-ENDED = Completion(status=NotificationStatus.SENT, at=NOON + 1, frees_key=False)
+ENDED = Ended(status=NotificationStatus.SENT, at=NOON + 1, results=())
 
 
 class Heard:
@@ -42,9 +44,9 @@ async def reopen(journal: SqliteJournal) -> None:
     await journal.open()
 
 
-async def claim(journal: SqliteJournal) -> Claimed:
+async def claim(journal: SqliteJournal) -> Lease:
     [claimed] = await journal.claim([make_claim()])
-    assert isinstance(claimed, Claimed)
+    assert isinstance(claimed, Lease)
     return claimed
 
 
@@ -76,7 +78,7 @@ async def test_a_call_that_was_out_is_unknown(journal: SqliteJournal) -> None:
 
 async def test_what_was_queued_goes_back_to_the_queue(journal: SqliteJournal) -> None:
     [claimed] = await journal.claim([make_queued()])
-    assert isinstance(claimed, Claimed)
+    assert isinstance(claimed, Queued)
     [taken] = await journal.take(["billing"], list(MessageType), 1, NOON)
     await reopen(journal)
     heard = Heard()
@@ -94,13 +96,11 @@ class SlowOwner(SqliteJournal):
 
     late: CallRef | None = None
 
-    async def take_from_dead(self, limit: int) -> list[Taken]:
+    async def take_from_dead(self, limit: int) -> list[Lease]:
         taken = await super().take_from_dead(limit)
         if self.late is not None:
             ref, self.late = self.late, None
-            await self.record(
-                ref, (SENT,), completion=Completion(status=NotificationStatus.SENT, at=NOON + 1, frees_key=False)
-            )
+            await self.record(ref, (SENT,), ended=Ended(status=NotificationStatus.SENT, at=NOON + 1, results=()))
         return taken
 
 
@@ -126,7 +126,7 @@ class LateOwner(SqliteJournal):
     late: CallRef | None = None
     follow_ups: tuple[PlannedCall, ...] = ()
 
-    async def take_from_dead(self, limit: int) -> list[Taken]:
+    async def take_from_dead(self, limit: int) -> list[Lease]:
         taken = await super().take_from_dead(limit)
         if taken and self.late is not None:
             ref, self.late = self.late, None
@@ -156,3 +156,24 @@ async def test_what_a_late_owner_still_records_stands_and_nothing_stays_open(tmp
     assert await codes(journal, notification_id) == [expected]
     assert view_recipients(stored)[0].status is (Status.NOT_SENT if halved else Status.SENT)
     await journal.close()
+
+
+async def test_what_can_never_be_ended_is_given_up_and_left_to_the_next_look(journal: SqliteJournal) -> None:
+    claimed = await claim(journal)
+    await reopen(journal)
+    looks = 0
+
+    failing = FailingJournal(journal)
+
+    async def refuse(_real: object, *_: object) -> bool:
+        nonlocal looks
+        looks += 1
+        return False
+
+    failing.hooks["end"] = refuse
+    await recover_dead(cast("Journal", failing), FakeClock(), Heard())
+    stored = await journal.find(claimed.stored.notification.id)
+
+    assert stored is not None
+    assert stored.completed_at is None
+    assert looks > 1

@@ -63,7 +63,7 @@ def test_rules_between_settings_name_the_variable_too(mistakes: Mistakes) -> Non
     [
         ("RELAY_SMSCLONE_PASWORD", "did you mean RELAY_SMSCLONE_PASSWORD?"),
         ("RELAY_LISTN_PORT", "did you mean RELAY_LISTEN_PORT?"),
-        ("RELAY_CLIENTS_0_NAME", "clients and receivers are set in the file"),
+        ("RELAY_CLIENTS_0_NAME", "clients, receivers and accounts are set in the file"),
         ("RELAY_WHATEVER", "remove it"),
         ("RELAY_", "remove it"),
         ("RELAY_SENDING_DND_SECOND_ATTEMPT", "is a list; set it in the file"),
@@ -124,6 +124,25 @@ def test_secrets_may_stand_in_files(load: Load, tmp_path: Path) -> None:
     assert loaded.smsclone.password.reveal() == " pass word "
     assert loaded.journal.url.reveal() == "postgresql://r:s@db/relay"
     assert [secret.reveal() for secret in loaded.clients[0].callback_secrets] == [WHSEC, WHSEC]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_secret_or_a_variable(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes("\ufeffpass\r\n".encode())
+    (tmp_path / "whsec").write_bytes(f"\ufeff{WHSEC}\r\n".encode())
+    loaded = load(
+        f'[[clients]]\nname = "a"\ncallback_secrets_file = "{tmp_path / "whsec"}"',
+        **{
+            "\ufeffRELAY_LISTEN_PORT": "9000",
+            "RELAY_SMSCLONE_USERNAME": "\ufeffteam",
+            "RELAY_SMSCLONE_PASSWORD_FILE": str(tmp_path / "password"),
+        },
+    )
+
+    assert loaded.listen.port == 9000
+    assert loaded.smsclone.username is not None
+    assert loaded.smsclone.password is not None
+    assert (loaded.smsclone.username.reveal(), loaded.smsclone.password.reveal()) == ("team", "pass")
+    assert [secret.reveal() for secret in loaded.clients[0].callback_secrets] == [WHSEC]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"two\nlines\n", b"\xff", b"x" * 70_000])

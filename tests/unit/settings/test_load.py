@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg.pq import Conninfo
 
 from relay.domain.codes import MessageType, Permission, RequestedRoute, Route
 from relay.settings import LogLevel, Settings, SettingsError, load_settings, require_credentials
 from relay.settings.load import settings_of
+from relay.settings.postgres_options import find_wrong_option
 
 Load = Callable[..., Settings]
 Mistakes = Callable[..., dict[str, str]]
@@ -146,7 +148,7 @@ def test_ten_different_mistakes_are_told_at_once_each_with_its_place(mistakes: M
         "RELAY_SENDING_CALLS_AT_A_TIME",
     }
     assert found["log.level"] == 'must be one of "debug", "info", "warning", "error"'
-    assert found["listen.prot"] == "is no setting; did you mean port?"
+    assert found["listen.prot"] == "is not a setting; did you mean port?"
     assert found["smsclone.timeout_seconds"] == "must be a number from 0.1 to 300"
     assert "too_long" in found["clients[0].senders[1]"]
 
@@ -225,6 +227,22 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path, content: bytes, said
     assert said in error.message or "not TOML" in error.message
 
 
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_bytes(b"\xef\xbb\xbf[listen]\r\nport = 9000\r\n")
+
+    assert load_settings({"RELAY_CONFIG": str(path)}).listen.port == 9000
+
+
+def test_a_file_in_utf_16_is_told_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_bytes("[listen]\nport = 9000\n".encode("utf-16"))
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"RELAY_CONFIG": str(path)})
+
+    assert [error.message for error in caught.value.errors] == ["names a file that is not UTF-8; save it as UTF-8"]
+
+
 def test_a_file_that_is_not_there_is_told_together_with_what_is_wrong_in_the_environment(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings({"RELAY_CONFIG": str(tmp_path / "none.toml"), "RELAY_LOG_LEVEL": "loud"})
@@ -252,6 +270,11 @@ def test_a_file_that_is_not_there_is_told_together_with_what_is_wrong_in_the_env
         ("[journal]\nreplicas = 2", "journal.replicas"),
         ('[journal]\nurl = "sqlite:///:memory:"', "journal.url"),
         ('[journal]\nurl = "sqlite:///"', "journal.url"),
+        ('[journal]\nurl = "postgresql://h1:0,h2:5432/db"', "journal.url"),
+        ('[journal]\nurl = "postgresql://h1:5432,h2:65536/db"', "journal.url"),
+        ('[journal]\nurl = "postgresql://u:p@[::1/db"', "journal.url"),
+        ('[journal]\nurl = "postgresql://u:a/b@h1/db"', "journal.url"),
+        ('[journal]\nurl = "postgresql+psycopg://h1/db"', "journal.url"),
         ('[quiet_hours]\npromotional = { from = "24:00" }', "quiet_hours.promotional.from"),
         ("[limits]\nalert = { window_seconds = 5 }", "limits.alert.sends"),
         ('[callbacks]\nallowed_networks = ["10.0.0.1/8"]', "callbacks.allowed_networks[0]"),
@@ -273,6 +296,11 @@ def test_what_would_not_work_stops_the_start(mistakes: Mistakes, toml: str, plac
         "[listen]\nopenapi = false",
         '[journal]\nurl = "postgresql://relay:secret@db/relay?sslmode=require"\nreplicas = 3',
         '[journal]\nurl = "sqlite:////var/lib/relay/relay.db"',
+        '[journal]\nurl = "postgresql://u:p@h1:1,h2:5432/db?target_session_attrs=read-write"',
+        '[journal]\nurl = "postgres://u:p%40x@h1,h2,[2001:db8::1]:5432/db"',
+        '[journal]\nurl = "postgresql:///relay?host=/var/run/postgresql&user=relay"',
+        '[journal]\nurl = "postgresql://u:a#b?c@[::1]/db"',
+        '[journal]\nurl = "postgresql://"',
         "[limits]\notp = { sends = 3 }",
         "[limits]\notp = { sends = 0 }\nalert = { sends = 10, window_seconds = 60 }",
         '[quiet_hours]\npromotional = { from = "00:00", to = "00:00" }',
@@ -280,6 +308,36 @@ def test_what_would_not_work_stops_the_start(mistakes: Mistakes, toml: str, plac
 )
 def test_what_would_work_is_accepted(load: Load, toml: str) -> None:
     assert isinstance(load(toml), Settings)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("u:p@h/db?pgbouncer=true", "option pgbouncer, which is another program's: leave it out"),
+        ("u:p@h/db?schema=sms", "options=-csearch_path%3DNAME"),
+        ("u:p@h/db?sslmode=require&canary=x", "an option that libpq does not know (number 2 behind the question mark)"),
+        ("u:p@h/db?canary", "an option that libpq does not know (number 1 behind the question mark)"),
+        ("u:canary%zz@h/db", "a percent sign without two hexadecimal digits"),
+        ("u:100%@h/db", "a percent sign without two hexadecimal digits"),
+        ("u:p@h/db?sslmode=REQUIRE", "another sslmode than libpq knows: write one of disable, allow"),
+        ("u:p@h1,h2/db?target_session_attrs=readwrite", "another target_session_attrs than libpq knows"),
+    ],
+)
+def test_an_address_that_libpq_would_refuse_is_refused_with_the_remedy(
+    mistakes: Mistakes, address: str, says: str
+) -> None:
+    [told] = mistakes(f'[journal]\nurl = "postgresql://{address}"').values()
+
+    assert says in told
+    assert "canary" not in told
+
+
+def test_every_option_of_libpq_is_known() -> None:
+    libpq = {option.keyword.decode() for option in Conninfo.get_defaults()}
+
+    assert [name for name in sorted(libpq) if find_wrong_option("", f"{name}=disable") is not None] == [
+        "target_session_attrs"  # which has no such value
+    ]
 
 
 def test_a_mistake_in_one_setting_brings_no_second_error_about_what_depends_on_it(mistakes: Mistakes) -> None:

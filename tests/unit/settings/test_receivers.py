@@ -33,6 +33,12 @@ def test_a_mistake_is_told_with_its_place(mistakes: Mistakes, fields: str, place
     assert set(mistakes(receiver(fields))) == {place}
 
 
+def test_why_nobody_would_be_reached_is_true_where_a_receiver_has_recipients(mistakes: Mistakes) -> None:
+    [told] = mistakes(receiver('fields = { message = "a", recipients = "b" }')).values()
+
+    assert "nobody whom a label or body names would get it" in told
+
+
 def test_a_template_and_a_mapping_that_are_right_are_taken(load: Load) -> None:
     template = 'template = """\n{{ status }}\n{% for a in alerts %}{{ a.labels.alertname }}{% endfor %}"""\n'
     settings = load(receiver(template + 'fields = { message = "event.title" }'))
@@ -45,3 +51,10 @@ def test_a_body_may_name_recipients_where_a_list_says_which(load: Load) -> None:
     settings = load(receiver('fields = { message = "a", recipients = "b" }', allowed))
 
     assert settings.receivers[0].recipients_allowed == ("08031234567",)
+
+
+def test_a_receivers_client_may_not_send_by_templates_only(mistakes: Mistakes) -> None:
+    client = '[[clients]]\nname = "a"\nsenders = ["ACME"]\ntemplates_only = true\n'
+    receiver = '[[receivers]]\nname = "oncall"\nclient = "a"\nsender = "ACME"\nrecipients = ["08031234567"]\n'
+
+    assert "by templates only" in mistakes(client + receiver)["receivers[0].client"]

@@ -1,14 +1,18 @@
 """What a call's exchange becomes: an outcome for every number, whatever came back."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from relay.domain.codes import Code, Route, Status
-from relay.sending.ports import MessageTooLongEncoded, RejectionKind, SendOutcome, SendRequest, SendResult
+from relay.domain.codes import Code, Rejection, Route, Status
+from relay.sending.ports import MessageTooLongEncoded, SendOutcome, SendRequest, SendResult
 from relay.smsclone.client import SmscloneClient
-from relay.smsclone.inprocess import InProcessTransport
+from relay.smsclone.exchange import GetTransport, InProcessTransport
 from relay.smsclone.query import Queries
 from relay.smsclone.transport import Cause, Exchange
 
@@ -18,9 +22,10 @@ ACCEPTED = b"TG00-MESSAGE PROCESSED:"
 SENT_TO_ADA = ACCEPTED + b"0000|2348012345678|9967534522177818556581618|SENT|MESSAGE SENT TO PROVIDER"
 REQUEST = SendRequest("Kanu", "Your code is 4711", (ADA, BOLA), Route.DND)
 QUERIES = Queries("https://sms.example", "kanu-account", "p4ssword")
+_WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
-class Scripted:
+class Scripted(GetTransport):
     """Gives one exchange, and remembers what was asked."""
 
     def __init__(self, exchange: Exchange) -> None:
@@ -117,9 +122,12 @@ async def test_an_answer_that_came_and_cannot_be_read_is_told_from_none(cause: C
         b"TG17-Not Enough Units Balance:0000|2348012345678|9967534522177818556581618|SENT|MESSAGE SENT TO PROVIDER",
         b"TG20-X:2222|2348012345678|1|REJECTED|X,14|2348098765432|1|dnd_sent|X",
         b'{"responseCode":"TG17","messages":[{"statusCode":"1111","recipient":"1","messageId":"1","status":"DELIVERED"}]}',
+        b"TG17-Not Enough Units Balance:0000|2348012345678|1|ACCEPTED|X",
+        b"TG17-Not Enough Units Balance:2222|2348012345678|1|REJECTED|X,7777|2348098765432|1|QUEUED|X",
+        b"TG11-X:0000|2348012345678|1",
     ],
 )
-async def test_a_rejection_that_says_that_something_was_sent_is_unknown_and_never_safe_to_repeat(body: bytes) -> None:
+async def test_a_rejection_with_a_record_that_is_none_is_unknown_and_never_safe_to_repeat(body: bytes) -> None:
     result = await send(answered(body))
     assert (result.outcome, result.cause, result.rejection) == (SendOutcome.UNKNOWN, "contradiction", None)
     assert codes(result) == [Code.CONFLICTING_ANSWER] * 2
@@ -165,22 +173,20 @@ async def test_under_another_status_the_body_decides_with_a_warning() -> None:
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        ("TG11", RejectionKind.CREDENTIALS),
-        ("TG14", RejectionKind.CONTRACT),
-        ("TG17", RejectionKind.NO_BALANCE),
-        ("TG18", RejectionKind.BLOCKED_SENDER),
-        ("TG19", RejectionKind.BLOCKED_WORDS),
-        ("TG20", RejectionKind.TOO_MANY_RECIPIENTS),
-        ("TG42", RejectionKind.CONTRACT),
+        ("TG11", Rejection.CREDENTIALS),
+        ("TG14", Rejection.CONTRACT),
+        ("TG17", Rejection.NO_BALANCE),
+        ("TG18", Rejection.BLOCKED_SENDER),
+        ("TG19", Rejection.BLOCKED_WORDS),
+        ("TG20", Rejection.TOO_MANY_RECIPIENTS),
+        ("TG42", Rejection.CONTRACT),
     ],
 )
-async def test_a_rejection_sends_nothing_to_any_number_and_says_which_kind_it_is(
-    code: str, kind: RejectionKind
-) -> None:
+async def test_a_rejection_sends_nothing_to_any_number_and_says_which_kind_it_is(code: str, kind: Rejection) -> None:
     result = await send(answered(f"{code}-p4ssword of kanu-account".encode()))
     assert (result.outcome, result.cause) == (SendOutcome.REJECTED, "rejected")
     assert result.rejection is not None
-    assert (result.rejection.kind, result.rejection.code) == (kind, code)
+    assert (result.rejection, result.upstream_code) == (kind, code)
     assert codes(result) == [Code.UPSTREAM_REJECTED] * 2
     assert {outcome.status for outcome in result.outcomes} == {Status.NOT_SENT}
     assert result.too_many == (code == "TG20")
@@ -275,11 +281,52 @@ async def test_units_that_cannot_be_read_have_a_cause_and_no_number(exchange: Ex
     assert (balance.units, balance.cause, balance.rejection) == (None, cause, None)
 
 
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.ANSWERED])
+@pytest.mark.parametrize("wrote", [True, False])
+async def test_every_end_without_an_answer_keeps_its_cause_on_the_way_through_httpx(cause: Cause, wrote: bool) -> None:
+    balance = await client_over(Exchange(wrote=wrote, cause=cause)).balance(5.0)
+    assert (balance.units, balance.cause) == (None, cause.value)
+
+
+@given(username=_WORDS, password=_WORDS)
+def test_a_balance_call_reaches_the_wire_as_it_was_built_and_on_time(username: str, password: str) -> None:
+    transport = Scripted(answered(b"1"))
+    queries = Queries("https://sms.example:8443/v%31", username, password)
+    client = SmscloneClient(queries, transport, most_recipients=100, monotonic=Watch())
+
+    async def read() -> float:
+        before = asyncio.get_running_loop().time()
+        await client.balance(5.0)
+        return before
+
+    before = asyncio.run(read())
+    [(target, deadline)] = transport.asked
+    assert target == queries.balance()
+    assert before + 5.0 <= deadline < before + 5.0 + 60.0
+
+
+async def test_a_balance_call_is_never_logged_by_httpx(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await client_over(answered(b"1")).balance(5.0)
+    await client_over(answered(b"1", 503)).balance(5.0)
+    assert [record for record in caplog.records if record.name.startswith(("httpx", "httpcore"))] == []
+    assert "p4ssword" not in caplog.text
+
+
+async def test_a_balance_call_takes_nothing_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    transport = Scripted(answered(b"1"))
+    client = SmscloneClient(QUERIES, transport, most_recipients=100, monotonic=Watch())
+    assert (await client.balance(5.0)).units == "1"
+    assert len(transport.asked) == 1
+
+
 async def test_a_rejected_balance_call_says_which_kind() -> None:
     balance = await client_over(answered(b"TG11-Invalid")).balance(5.0)
     assert (balance.units, balance.cause) == (None, "rejected")
     assert balance.rejection is not None
-    assert balance.rejection.kind is RejectionKind.CREDENTIALS
+    assert balance.rejection is Rejection.CREDENTIALS
 
 
 async def test_the_stand_in_in_the_process_answers_like_a_wire() -> None:
@@ -298,3 +345,20 @@ async def test_a_stand_in_that_says_nothing_leaves_an_unknown() -> None:
     client = SmscloneClient(QUERIES, InProcessTransport(lambda _: (200, b"")), most_recipients=100, monotonic=Watch())
     result = await client.send(REQUEST, 5.0)
     assert (result.outcome, result.cause, codes(result)) == (SendOutcome.UNKNOWN, "timeout", [Code.NO_ANSWER] * 2)
+
+
+@pytest.mark.parametrize(("recipients", "waits"), [(20, False), (21, True)])
+async def test_an_answer_about_many_recipients_waits_for_its_turn_to_be_read(recipients: int, waits: bool) -> None:
+    numbers = tuple(f"234803{i:07}" for i in range(recipients))
+    records = ",".join(f"0000|{number}|99675{number}|SENT|MESSAGE SENT TO PROVIDER" for number in numbers)
+    turns: list[str] = []
+
+    async def wait_turn() -> None:
+        turns.append("waited")
+
+    transport = Scripted(answered(f"TG00-MESSAGE PROCESSED:{records}".encode()))
+    client = SmscloneClient(QUERIES, transport, most_recipients=100, monotonic=Watch(), wait_turn=wait_turn)
+    result = await client.send(replace(REQUEST, numbers=numbers), 5.0)
+
+    assert bool(turns) is waits
+    assert [outcome.code for outcome in result.outcomes] == [Code.SENT] * recipients

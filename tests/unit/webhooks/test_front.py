@@ -1,31 +1,36 @@
 """What webhooks are answered: it decides whether a page is repeated, given up, or sent twice."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fake_core import FakeCore
 from relay.domain.codes import MessageType, Permission, ProblemCode, Source
-from relay.domain.errors import Blocked, LimitReached, NotAllowed, Refusal, Unavailable, ValidationFailed
-from relay.http.exchange import Exchange
-from relay.http.problems import PROBLEMS
+from relay.domain.errors import Blocked, FieldError, LimitReached, NotAllowed, Refusal, Unavailable, ValidationFailed
+from relay.domain.secret import Secret
 from relay.sending.requests import Answer, Caller, Submission
-from relay.webhooks.front import _read
-from support_front import BILLING_KEY, ORDERS_KEY
-from support_webhooks import (
+from relay.webhooks.rendering import clean
+from support.fake_core import FakeCore
+from support.front import BILLING_KEY, ORDERS_KEY, Reply
+from support.webhooks import (
     GRAFANA_SECRET,
     NUMBER,
     OTHER_NUMBER,
     WebhookFront,
+    alert_groups,
     alertmanager_alert,
     alertmanager_body,
     grafana_alert,
     grafana_body,
+    json_values,
 )
 
 
@@ -52,6 +57,20 @@ class LimitedAfterOne(FakeCore):
         return [*await super().enqueue(submissions[:1], caller), *(LIMIT for _ in submissions[1:])]
 
 
+class OneSender(FakeCore):
+    """Refuses every sender but ACME."""
+
+    def __init__(self, wrong: Refusal) -> None:
+        super().__init__()
+        self._wrong = wrong
+
+    async def enqueue(self, submissions: Sequence[Submission], caller: Caller) -> list[Answer | Refusal]:
+        results: list[Answer | Refusal] = []
+        for each in submissions:
+            results += await super().enqueue([each], caller) if each.sender == "ACME" else [self._wrong]
+        return results
+
+
 LIMIT = LimitReached(
     ProblemCode.QUOTA_EXCEEDED, "x", policy="day", limit=1, window_seconds=86_400, retry_after_seconds=900.4
 )
@@ -74,6 +93,7 @@ async def test_alerts_are_accepted_and_handed_to_the_core(front: WebhookFront) -
             "resolved": 0,
             "duplicate": False,
             "unaddressed": 0,
+            "skipped": 0,
         }
     ]
     assert front.witness.records[-1]["route"] == "/v1/webhooks/{kind}/{receiver}"
@@ -135,6 +155,53 @@ async def test_a_generic_body_without_our_fields_is_refused_without_its_values(f
 
     assert (reply.status, reply.code) == (422, "validation_failed")
     assert b"canary" not in reply.body
+
+
+async def look(front: WebhookFront, kind: str = "alertmanager", receiver: str = "oncall", **request: Any) -> Reply:
+    """Ask how a receiver is set up."""
+    return await front.request("GET", f"/v1/webhooks/{kind}/{receiver}", **request)
+
+
+async def test_a_look_says_how_the_receiver_is_set_up_and_sends_nothing(front: WebhookFront) -> None:
+    front.use(recipients=(NUMBER, "nonsense"), hmac_secret=Secret(GRAFANA_SECRET), template="{{ status }}")
+    reply = await look(front)
+
+    assert reply.status == 200
+    assert reply.json()["recipients"] == ["23480•••••67", "•••••"]
+    assert (
+        reply.json() | {"kind": "alertmanager", "own_template": True, "signed": False, "problems": []} == reply.json()
+    )
+    assert (await look(front, "grafana")).json()["signed"] is True
+    assert GRAFANA_SECRET.encode() not in reply.body
+    assert front.core.requests == []
+
+
+async def test_a_look_needs_a_key_of_the_receivers_client(front: WebhookFront) -> None:
+    assert (await look(front, key=None)).code == "unauthenticated"
+    assert (await look(front, key=ORDERS_KEY)).code == "permission_missing"
+    assert (await look(front, receiver="nobody")).code == "not_found"
+    assert (await look(front, kind="pager")).code == "not_found"
+    assert (await look(front, headers=basic(BILLING_KEY), key=None)).status == 200
+
+
+async def test_a_look_tells_what_could_not_be_sent(front: WebhookFront) -> None:
+    assert "fields.message" in (await look(front, "generic")).json()["problems"][0]
+    front.use(recipients=(), fields={"message": "a", "recipients": "b"}, any_recipient=True)
+    assert "no recipients" in (await look(front, "alertmanager")).json()["problems"][0]
+    assert (await look(front, "generic")).json()["problems"] == []
+
+
+@pytest.mark.parametrize("header", ["X-API-KEY", "x-api-key"])
+async def test_a_key_may_come_in_a_header_of_the_senders_own(front: WebhookFront, header: str) -> None:
+    front.use(key_header="X-Api-Key")
+
+    assert (await front.post(alertmanager_body(), headers={header: BILLING_KEY}, key=None)).status == 202
+    assert (await front.post(alertmanager_body(), headers={header: f"Bearer {BILLING_KEY}"}, key=None)).status == 202
+    assert (await front.post(alertmanager_body(), headers={header: "rk_no_no"}, key=None)).status == 401
+    assert (await front.post(alertmanager_body(), headers={"x-other": BILLING_KEY}, key=None)).status == 401
+    twice = [("x-api-key", BILLING_KEY), ("x-api-key", BILLING_KEY)]
+    path = "/v1/webhooks/alertmanager/oncall"
+    assert (await front.request("POST", path, alertmanager_body(), twice, key=None)).status == 401
 
 
 # --- who may pass -------------------------------------------------------------------------------------------------
@@ -289,7 +356,7 @@ async def test_what_can_never_work_is_4xx(front: WebhookFront, refusal: Refusal,
         (b'{"alerts": ["\xff"]}', 400, "invalid_json"),
         (b"{}", 422, "validation_failed"),
         (b'{"alerts": []}', 422, "validation_failed"),
-        (b" " * ((1 << 20) + 1), 413, "body_too_large"),
+        (b" " * ((8 << 20) + 1), 413, "body_too_large"),
     ],
 )
 async def test_a_body_of_another_kind_can_never_work(front: WebhookFront, body: bytes, status: int, code: str) -> None:
@@ -298,15 +365,154 @@ async def test_a_body_of_another_kind_can_never_work(front: WebhookFront, body: 
     assert (reply.status, reply.code) == (status, code)
 
 
-async def test_a_body_that_did_not_come_in_full_may_come_in_full_the_next_time() -> None:
-    async def hang_up() -> dict[str, Any]:
-        return {"type": "http.disconnect"}
+async def test_a_body_that_did_not_come_in_full_may_come_in_full_the_next_time(front: WebhookFront) -> None:
+    reply = await front.request("POST", "/v1/webhooks/alertmanager/oncall", chunks=[b"{"], hang_up=True)
 
-    exchange = Exchange({"method": "POST", "path": "/", "headers": []}, hang_up)
-    with pytest.raises(Unavailable) as caught:
-        await _read(exchange)
+    assert (reply.status, reply.code) == (503, "overloaded")
 
-    assert PROBLEMS[caught.value.code].status == 503
+
+STORM = b'{"commonLabels": {"alertname": "HighLatency"}, "alerts": [%s]}'
+
+
+@pytest.mark.parametrize(
+    ("alert", "count"),
+    [
+        (b'{"labels":{"alertname":"A","i":"x"}}', 12_000),
+        (json.dumps(alertmanager_alert()).encode(), 7_000),
+        (b'{"labels":{"alertname":"A","i":"x"}}', 200_000),
+    ],
+)
+async def test_the_page_of_the_greatest_outage_is_not_the_one_that_is_lost(
+    front: WebhookFront, alert: bytes, count: int
+) -> None:
+    reply = await front.post(STORM % b",".join([alert] * count))
+
+    assert (reply.status, reply.json()["firing"]) == (202, count)
+    assert front.core.requests[0][0].message.startswith(f"FIRING {count}")
+    assert front.told.alerts[0]["firing"] == count
+
+
+async def test_a_storm_does_not_hold_up_the_others(front: WebhookFront) -> None:
+    storm = asyncio.create_task(front.post(STORM % b",".join([json.dumps(alertmanager_alert()).encode()] * 20_000)))
+    passed = 0
+    while not storm.done():
+        await asyncio.sleep(0)
+        passed += (await front.request("GET", "/healthz")).status == 200
+
+    assert storm.result().status == 202
+    assert passed > 2, "the reading itself does not run in the loop"
+
+
+async def test_a_client_that_posts_one_storm_after_the_other_holds_up_no_other_client(front: WebhookFront) -> None:
+    storm = STORM % b",".join([b'{"labels":{"alertname":"A","i":"x"}}'] * 8_000)
+    async with front.webhooks._huge_bodies:
+        storms = [asyncio.create_task(front.post(storm)) for _ in range(6)]
+        while sum(each.done() for each in storms) < 2:
+            await asyncio.sleep(0)
+        assert (await front.post(alertmanager_body(), receiver="theirs", key=ORDERS_KEY)).status == 202
+        assert sum(each.done() for each in storms) == 2
+    replies = await asyncio.gather(*storms)
+
+    assert sorted(reply.status for reply in replies) == [202, 202, 202, 202, 503, 503]
+    assert [reply.code for reply in replies if reply.status == 503] == ["overloaded", "overloaded"]
+    assert (await front.post(storm)).status == 202
+
+
+async def test_a_body_of_eight_mebibytes_is_read_in_pieces(front: WebhookFront) -> None:
+    body = b'{"labels":{"alertname":"A"},"pad":"' + b"x" * ((8 << 20) - 37) + b'"}'
+    pieces = [body[start : start + 65_536] for start in range(0, len(body), 65_536)]
+
+    assert len(body) == 8 << 20
+    assert (await front.request("POST", "/v1/webhooks/alertmanager/oncall", chunks=pieces)).status == 202
+    reply = await front.request("POST", "/v1/webhooks/alertmanager/oncall", chunks=[*pieces, b" "])
+    assert (reply.status, reply.code) == (413, "body_too_large")
+
+
+async def test_of_those_who_are_not_known_yet_one_at_a_time_may_send_a_large_body(front: WebhookFront) -> None:
+    alert = grafana_alert(summary="x" * 1_100_000)
+    body, small = (json.dumps(grafana_body(each)).encode() for each in (alert, grafana_alert()))
+    async with front.webhooks._doorman._large_bodies:
+        refused = await front.post(body, "grafana", headers=signed(body), key=None)
+        assert (refused.status, refused.code) == (503, "overloaded")
+        assert (await front.post(small, "grafana", headers=signed(small), key=None)).status == 202
+        assert (await front.post(body, "grafana")).status == 202, "who has a key is known"
+
+    assert (await front.post(body, "grafana", headers=signed(body), key=None)).status == 202
+
+
+@pytest.mark.parametrize("kind", ["alertmanager", "grafana"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"commonLabels": ""},
+        {"commonAnnotations": "none"},
+        {"groupLabels": 3},
+        {"alerts": [None, alertmanager_alert()]},
+        {"alerts": alertmanager_alert()},
+        {"alerts": [alertmanager_alert() | {"labels": [], "annotations": "none"}]},
+        {"alerts": [alertmanager_alert() | {"annotations": {"summary": "disk \ud83d"}}]},
+        {"truncatedAlerts": 10**30},
+        {"more": json.loads("[" * 40 + "]" * 40)},
+    ],
+)
+async def test_no_page_is_lost_for_a_value_of_another_kind(
+    front: WebhookFront, kind: str, broken: dict[str, Any]
+) -> None:
+    body = alertmanager_body() if kind == "alertmanager" else grafana_body(grafana_alert())
+    reply = await front.post(body | broken, kind)
+
+    assert reply.status == 202
+    assert reply.json()["firing"] in (1, 2)
+
+
+@cache
+def one_front() -> WebhookFront:
+    """For all examples of a property: to make one costs far more than to ask it."""
+    front = WebhookFront()
+    front.use(fields={"message": "text"} | dict.fromkeys(["reference", "deduplication_key", "recipients"], "other"))
+    return front
+
+
+@given(alert_groups, st.sampled_from(["alertmanager", "grafana"]))
+async def test_a_body_with_an_alert_in_it_is_accepted_whatever_else_stands_in_it(body: Any, kind: str) -> None:
+    alerts = body["alerts"] if isinstance(body["alerts"], list) else [body["alerts"]]
+    reply = await one_front().post(body, kind)
+
+    assert reply.status == 202 if any(isinstance(alert, dict) for alert in alerts) else reply.status in (202, 422)
+
+
+@given(json_values, st.text(st.characters(exclude_categories=()), max_size=20) | st.integers() | st.booleans())
+async def test_a_generic_body_with_a_message_is_accepted_whatever_else_stands_in_it(
+    other: Any, message: str | int
+) -> None:
+    reply = await one_front().post({"text": message, "other": other}, "generic")
+
+    assert reply.status == 202 if clean(str(message)) else reply.status == 422
+
+
+@pytest.mark.parametrize("depth", [*range(50, 1_100, 75), 100_000])
+async def test_no_depth_of_nesting_is_a_bug(front: WebhookFront, depth: int) -> None:
+    front.use(fields={"message": "text"})
+    deep = b"[" * depth + b"]" * depth
+    for kind in ("generic", "alertmanager"):
+        body = b'{"text": "x", "alerts": [{"labels": {"a": "b"}}, {"labels": {"c": %s}}], "deep": %s}' % (deep, deep)
+        assert (await front.post(body, kind)).status in ((202,) if depth < 500 else (202, 400))
+
+
+async def test_what_was_skipped_is_told_to_the_operator(front: WebhookFront) -> None:
+    await front.post(alertmanager_body(None, alertmanager_alert()))
+    front.use(fields={"message": "text", "sender": "from"})
+    await front.post({"text": 12.5, "from": []}, "generic")
+
+    assert [told["skipped"] for told in front.told.alerts] == [1, 1]
+
+
+async def test_the_same_instant_written_otherwise_is_the_same_page(front: WebhookFront) -> None:
+    for starts_at in ("2026-12-01T10:00:00+01:00", "2026-12-01T09:00:00Z"):
+        await front.post(alertmanager_body(alertmanager_alert() | {"startsAt": starts_at}))
+
+    [first, second] = [submission.deduplication for submission, _ in front.core.requests]
+    assert first == second
 
 
 async def test_the_media_type_does_not_matter(front: WebhookFront) -> None:
@@ -333,6 +539,32 @@ async def test_where_some_may_pass_the_sender_comes_again_for_all(front: Webhook
     front.__post_init__()
 
     assert (await front.post(body)).status == 503
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ValidationFailed([FieldError("sender", "too_long", "x")]),
+        NotAllowed(ProblemCode.SENDER_NOT_ALLOWED, "x"),
+        Blocked(ProblemCode.BLOCKED_SENDER, "x", detected_by="relay"),
+    ],
+)
+async def test_a_sender_in_the_body_that_cannot_be_used_costs_no_page(front: WebhookFront, wrong: Refusal) -> None:
+    front.core = OneSender(wrong)
+    front.__post_init__()
+    front.use(fields={"message": "text", "sender": "from"}, sender="ACME")
+
+    assert (await front.post({"text": "x", "from": "prod-db-01-eu-west"}, "generic")).status == 202
+    assert front.core.requests[0][0].sender == "ACME"
+    assert front.told.alerts[0]["skipped"] == 1
+
+
+async def test_a_receivers_own_sender_that_cannot_be_used_is_told(front: WebhookFront) -> None:
+    front.core = OneSender(NotAllowed(ProblemCode.SENDER_NOT_ALLOWED, "x"))
+    front.__post_init__()
+    front.use(fields={"message": "text"}, sender="OTHER")
+
+    assert (await front.post({"text": "x"}, "generic")).status == 403
 
 
 async def test_the_message_type_of_the_receiver_is_sent(front: WebhookFront) -> None:

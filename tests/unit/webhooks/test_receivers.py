@@ -10,10 +10,10 @@ from relay.domain.codes import MessageType, OnNonGsm
 from relay.sending.requests import Submission
 from relay.settings import ReceiverSettings
 from relay.webhooks.alertmanager import parse_alerts
-from relay.webhooks.alerts import PayloadError
+from relay.webhooks.alerts import AlertBodyError
 from relay.webhooks.preview import render_preview
-from relay.webhooks.receivers import Pages, Receiver, page_alerts
-from support_webhooks import (
+from relay.webhooks.receivers import PagingPlan, Receiver, page_alerts
+from support.webhooks import (
     NUMBER,
     OTHER_NUMBER,
     alertmanager_alert,
@@ -25,12 +25,12 @@ NOW = 1_796_119_200_042
 LABELLED = {"recipients": (), "recipients_label": "oncall", "recipients_allowed": (NUMBER, "+234 803 123 4568")}
 
 
-def pages_of(receiver: Receiver, *alerts: dict[str, Any], **fields: Any) -> Pages:
+def pages_of(receiver: Receiver, *alerts: Any, **fields: Any) -> PagingPlan:
     body = json.dumps(alertmanager_body(*alerts, **fields)).encode()
     return page_alerts(receiver, parse_alerts(body), NOW, lambda _: None)
 
 
-def page_of(receiver: Receiver, *alerts: dict[str, Any], **fields: Any) -> Submission:
+def page_of(receiver: Receiver, *alerts: Any, **fields: Any) -> Submission:
     [page] = pages_of(receiver, *alerts, **fields).submissions
     return page
 
@@ -71,7 +71,23 @@ def test_resolved_alerts_are_told_unless_nobody_wants_them() -> None:
 
     assert "RESOLVED 1" in page_of(make_receiver(), *alerts).message
     assert "RESOLVED" not in page_of(make_receiver(resolved=False), *alerts).message
-    assert pages_of(make_receiver(resolved=False), alerts[1], status="resolved") == Pages(())
+    assert pages_of(make_receiver(resolved=False), alerts[1], status="resolved") == PagingPlan(())
+
+
+def test_what_was_cut_off_from_a_firing_group_is_told_also_to_who_wants_no_resolved_alerts() -> None:
+    receiver = make_receiver(resolved=False)
+
+    assert page_of(receiver, alertmanager_alert("A", "resolved"), None).message == "FIRING 1\nHighLatency"
+    assert page_of(receiver, alertmanager_alert("A"), truncatedAlerts=2, status="resolved").message.startswith(
+        "FIRING 1 ("
+    )
+    assert pages_of(receiver, alertmanager_alert("A", "resolved"), None, status="resolved") == PagingPlan(())
+
+
+def test_of_the_numbers_that_a_label_names_the_first_thousand_are_looked_at() -> None:
+    named = ",".join([*["08039999999"] * 999, NUMBER, OTHER_NUMBER])
+
+    assert page_of(make_receiver(**LABELLED), alertmanager_alert("A", oncall=named)).recipients == ("2348031234567",)
 
 
 def test_an_alert_goes_to_whom_its_label_names() -> None:
@@ -99,7 +115,7 @@ def test_who_gets_the_same_alerts_gets_them_in_one_notification() -> None:
 def test_a_number_that_is_not_allowed_gets_nothing(named: str) -> None:
     pages = pages_of(make_receiver(**LABELLED), alertmanager_alert("A", oncall=named))
 
-    assert pages == Pages((), unaddressed=1)
+    assert pages == PagingPlan((), unaddressed=1)
 
 
 def test_what_names_nobody_goes_to_the_receivers_own_recipients() -> None:
@@ -144,7 +160,7 @@ def test_a_preview_shows_text_size_and_recipients() -> None:
     shown = render_preview(make_receiver(), json.dumps(alertmanager_body()).encode(), NOW)
 
     assert shown == (
-        "FIRING 1 (59m)\nHighLatency: p99 is over 1 s\n-- 1 segment(s), 43 characters, gsm-7, to 1 recipient(s)"
+        "FIRING 1 (59m)\nHighLatency: p99 is over 1 s\n-- segments: 1, characters: 43, gsm-7, recipients: 1"
     )
 
 
@@ -152,7 +168,7 @@ def test_a_preview_shows_text_size_and_recipients() -> None:
     ("fields", "alert", "said"),
     [
         ({"template": "{{ nobody }}"}, alertmanager_alert(), "The template failed (UndefinedError)"),
-        (LABELLED, alertmanager_alert(), "1 alert(s) reach nobody"),
+        (LABELLED, alertmanager_alert(), "Alerts that reach nobody: 1;"),
         ({"resolved": False}, alertmanager_alert(status="resolved"), "Nothing would be sent"),
     ],
 )
@@ -161,5 +177,5 @@ def test_a_preview_says_what_would_surprise(fields: dict[str, Any], alert: dict[
 
 
 def test_a_preview_of_something_else_is_refused() -> None:
-    with pytest.raises(PayloadError):
+    with pytest.raises(AlertBodyError):
         render_preview(make_receiver(), b"{}", NOW)

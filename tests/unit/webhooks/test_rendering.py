@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from relay.domain.codes import OnNonGsm
 from relay.domain.text import prepare_text
@@ -94,6 +95,38 @@ def test_what_does_not_fit_is_counted_as_more() -> None:
 
     assert text.splitlines()[-1].startswith("+")
     assert text.splitlines()[-1].endswith(" more")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "said"),
+    [
+        ({"message": "Disk full"}, "Disk full"),
+        ({"title": "Disk full"}, "Disk full"),
+        ({"Summary": "Disk full"}, "Disk full"),
+        ({"DESCRIPTION": "Disk full"}, "Disk full"),
+        ({"description": "d", "title": "t", "message": "m", "summary": "s"}, "s"),
+        ({"description": "d", "title": "t", "MESSAGE": "m", "summary": " \t"}, "m"),
+        ({"description": "d", "Title": "t", "message": ""}, "t"),
+        ({"Summary": "S", "summary": "s", "SUMMARY": "X"}, "s"),
+        ({"SUMMARY": "", "Summary": "S"}, "S"),
+        ({"summary": "\x00\u200b", "description": "d"}, "d"),
+        ({" summary ": "s"}, "s"),
+    ],
+)
+def test_the_words_are_found_wherever_they_stand(annotations: dict[str, str], said: str) -> None:
+    told = replace(alert("A"), annotations=annotations)
+
+    assert default_text(group(told)) == f"FIRING 1 (5m)\nA: {said}"
+
+
+def test_words_among_the_labels_are_better_than_none() -> None:
+    assert default_text(group(alert("A", message="Disk full"))) == "FIRING 1 (5m)\nA: Disk full"
+
+
+def test_name_and_labels_are_found_in_any_case() -> None:
+    told = replace(alert(), labels={"AlertName": "A", "Severity": "critical"})
+
+    assert default_text(group(told)) == "FIRING 1 (5m)\nA critical"
 
 
 def test_a_summary_is_shortened_at_a_word_before_it_is_left_out() -> None:

@@ -11,7 +11,7 @@ import trustme
 from relay.webhooks.callbacks.addresses import AddressRules
 from relay.webhooks.callbacks.posting import ANSWER_BYTES, GuardedBackend, Poster
 from relay.webhooks.callbacks.schedule import Response
-from support_receiver import CallbackReceiver, answer, running_receiver
+from support.receiver import CallbackReceiver, answer, running_receiver
 
 LOOPBACK = AddressRules(["127.0.0.0/8"])
 NOBODY = AddressRules()
@@ -49,7 +49,11 @@ class Dials(httpcore.AsyncNetworkBackend):
 
 
 def make_poster(
-    rules: AddressRules, names: Names | None = None, *, tls: ssl.SSLContext | None = None, deadline_seconds: float = 5.0
+    rules: AddressRules,
+    names: Names | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    deadline_seconds: float = 60.0,
 ) -> Poster:
     names = names if names is not None else Names(["127.0.0.1"])
     return Poster(
@@ -274,7 +278,7 @@ async def test_a_huge_answer_is_not_read_to_its_end() -> None:
 
     async with running_receiver(CallbackReceiver(behave=pour)) as receiver:
         assert (await post(receiver)).status == 200
-        await asyncio.wait_for(closed.wait(), 5)
+        await asyncio.wait_for(closed.wait(), 60)
 
     assert written < 64 << 20, "what the sockets buffer, and no more"
 
@@ -308,7 +312,7 @@ async def test_a_receiver_that_is_not_there_is_unreachable(receiver: CallbackRec
 async def test_an_attempt_that_is_cut_leaves_nothing_behind() -> None:
     async with running_receiver(CallbackReceiver(behave=hang)) as receiver:
         attempt = asyncio.ensure_future(post(receiver))
-        await asyncio.wait_for(receiver.arrived.wait(), 5)
+        await asyncio.wait_for(receiver.arrived.wait(), 60)
         attempt.cancel()
         with pytest.raises(asyncio.CancelledError):
             await attempt

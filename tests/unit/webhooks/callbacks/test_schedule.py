@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.observability.metrics.labels import CallbackOutcome
+from relay.domain.callback_rules import CallbackOutcome
 from relay.webhooks.callbacks.schedule import (
     GIVE_UP_SECONDS,
     LONGEST_DELAY_SECONDS,
+    NextStep,
     Response,
-    Verdict,
     decide,
     parse_retry_after,
 )
@@ -19,14 +19,14 @@ NOW = 1_796_119_200_000
 
 def verdict(
     status: int | None, *, attempt: int = 1, age_seconds: float = 0, chance: float = 1.0, retry_after: str | None = None
-) -> Verdict:
+) -> NextStep:
     response = Response(status, "answered" if status else "timeout", retry_after)
     return decide(response, attempt=attempt, happened_at=NOW - round(age_seconds * 1000), now_ms=NOW, chance=chance)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_any_2xx_is_delivered(status: int) -> None:
-    assert verdict(status) == Verdict(CallbackOutcome.DELIVERED, cause=str(status))
+    assert verdict(status) == NextStep(CallbackOutcome.DELIVERED, cause=str(status))
 
 
 def test_410_is_gone() -> None:
@@ -36,7 +36,7 @@ def test_410_is_gone() -> None:
 def test_where_it_may_not_go_it_is_not_tried_again() -> None:
     refused = Response(None, "refused", refused=True)
 
-    assert decide(refused, attempt=1, happened_at=NOW, now_ms=NOW, chance=0) == Verdict(
+    assert decide(refused, attempt=1, happened_at=NOW, now_ms=NOW, chance=0) == NextStep(
         CallbackOutcome.REFUSED, cause="refused"
     )
 

@@ -5,16 +5,17 @@ import json
 import time
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from relay.domain.codes import Route
 from relay.domain.notification import Call, CallState, Stored
 from relay.domain.secret import Secret
-from relay.http.answers import answer_body
+from relay.http.answers import build_notification
 from relay.sending.callback_queue import CallbackKind, DueCallback
 from relay.webhooks.callbacks.signing import build_body, sign
-from support_journal import NOON, NOT_SENT, SENT, make_notification
+from support.journal import NOON, NOT_SENT, SENT, make_notification
 
 SECRET = "whsec_" + base64.b64encode(b"canary-old-secret-0123456789").decode()
 NEW_SECRET = "whsec_" + base64.b64encode(b"canary-new-secret-0123456789").decode()
@@ -54,7 +55,7 @@ def test_the_body_says_what_happened_when_and_to_which_notification() -> None:
 def test_the_notification_is_the_answers_own_without_inputs() -> None:
     due = make_due()
     told = json.loads(build_body(due))["data"]
-    answered = json.loads(answer_body(due.stored))
+    answered = json.loads(msgspec.json.encode(build_notification(due.stored)))
     for entry in answered["recipients"]:
         del entry["input"]
 

@@ -1,0 +1,39 @@
+"""The journal's moves in the suites of the journal and of the faults, held against the model (``make moves``).
+
+Runs the suites with the switch on, and prints how often each move was seen. Exits 1 where a move was none of the
+model's, or one of the model's was not seen.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from support.moves import MOVES
+
+SUITES = ("tests/conformance", "tests/faults")
+
+
+def main() -> int:
+    """The command."""
+    seen: Counter[str] = Counter()
+    illegal: list[str] = []
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "moves.jsonl"
+        command = [sys.executable, "-m", "pytest", "-q", *(sys.argv[1:] or SUITES)]
+        failed = subprocess.run(command, env=os.environ | {"RELAY_TEST_MOVES": str(file)}).returncode
+        for line in file.read_text().splitlines():
+            verdict = json.loads(line)
+            seen.update(verdict["seen"])
+            illegal += [f"{verdict['where']}: {move}" for move in verdict["illegal"]]
+    for name in MOVES:
+        print(f"{seen[name]:>10} {name}")
+    print(f"{seen.total()} moves, {len(illegal)} illegal", *illegal, sep="\n")
+    return bool(failed or illegal or set(MOVES) - set(seen))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
