@@ -28,7 +28,7 @@ demo: $(VENV)/.runtime  ## sandbox + relay + sample traffic, told as a story; en
 # What must not happen twice depends on these: nearly every branch of them is taken.
 PINNED = relay/domain/codes.py,relay/smsclone/upstream_answers.py,relay/smsclone/transport.py,relay/smsclone/exchange.py,$\
 	relay/smsclone/http_answer.py,relay/smsclone/connection.py,relay/smsclone/dialer.py,relay/journal/calls.py,$\
-	relay/journal/claims.py,relay/journal/planning.py,relay/journal/queueing.py,relay/journal/ending.py,$\
+	relay/journal/claims.py,relay/journal/queueing.py,relay/journal/ending.py,$\
 	relay/sending/accept.py,relay/sending/dial.py,relay/sending/record.py,relay/sending/end.py,$\
 	relay/sending/channels.py,relay/sending/delivery.py,relay/sending/follow_up.py,relay/sending/recover.py,relay/sending/breaker.py,$\
 	relay/sending/queue.py

@@ -238,11 +238,11 @@ class StoredJournal(ABC):
     async def end(self, notification_id: str, ended: Ended) -> bool:
         # Of very many recipients this is work for some time, and their caller was answered long ago.
         write = self._write if len(ended.results) <= MOST_AT_A_CLAIM else self._write_later
-        return await write(lambda: calls.end_whole(notification_id, ended))
+        return await write(lambda: ending.end_whole(notification_id, ended))
 
     async def cancel(self, notification_id: str, client: str, now: int, *, patient: bool = False) -> Stored | None:
         write = self._write_later if patient else self._write
-        return await write(lambda: calls.cancel(notification_id, client, now, self._ledger))
+        return await write(lambda: ending.cancel(notification_id, client, now, self._ledger))
 
     async def settle(
         self,
@@ -252,7 +252,9 @@ class StoredJournal(ABC):
         now: int,
         act: Act,
     ) -> Stored | None:
-        return await self._write(lambda: calls.settle_by(notification_id, answers, resolved_by, now, act, self._ledger))
+        return await self._write(
+            lambda: ending.settle_by(notification_id, answers, resolved_by, now, act, self._ledger)
+        )
 
     # --- owners -----------------------------------------------------------------------------------------------------
 

@@ -1,38 +1,29 @@
 """The states of a call: ``claimed`` → ``dialling`` → ``done``. Only the first move authorises a dial.
 
-Whoever changes a call holds its notification's row first, so that owner and fence cannot change under the change.
-(SQLite has one writer: there a look at the row is enough.)
+How a call is planned and written first, how it is dialled, and what is recorded of it; ``ending`` says what that makes
+of its notification. Whoever changes a call holds its notification's row first, so that owner and fence cannot change
+under the change. (SQLite has one writer: there a look at the row is enough.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
 from sqlalchemy import Boolean, bindparam, exists, func, literal_column, or_, select, update
 
-from relay.domain.audit import Act
 from relay.domain.clients import FIRST_ACCOUNT
-from relay.domain.codes import AccountReason, Code, ResolvedBy, Status
-from relay.domain.notification import (
-    CallState,
-    Ended,
-    Outcome,
-    PlannedCall,
-    Stored,
-    conclude,
-    may_move,
-)
+from relay.domain.codes import AccountReason, ResolvedBy, Status
+from relay.domain.notification import Call, CallState, Ended, Outcome, PlannedCall
 from relay.domain.suppression import Addressed
-from relay.journal import auditing
-from relay.journal.encoding import Kept, decode_indexes, encode_outcomes
-from relay.journal.ending import OneCall, end, end_one_calls, settle
+from relay.journal.encoding import decode_indexes, encode_indexes, encode_outcomes
+from relay.journal.ending import OneCall, end_one_calls, end_whole, settle
 from relay.journal.lookups import Subjects, answer_steps, dial_steps
-from relay.journal.planning import insert_call_step, plan_call
 from relay.journal.reading import load
 from relay.journal.schema import calls, notifications, word
-from relay.journal.statements import Statement, Step, Work
+from relay.journal.statements import Rows, Statement, Step, Work, every_column
 from relay.journal.suppressing import find_suppressed
 from relay.journal.suppression_entries import indexes_to_learn, learn
-from relay.journal.usage_ledger import Lines, UsageLedger, charge_call, charge_changed, pass_on
+from relay.journal.usage_ledger import Lines, UsageLedger, charge_call, pass_on
 from relay.sending.ports import CallRef, LeftOut, RecordResult
 
 _n, _c = notifications.c, calls.c
@@ -83,8 +74,50 @@ _FINISH = Statement(
         ),
     ).returning(*_billed),
 )
-_CLOSE = Statement(_finishing.where(*_this_call, _c.state != word("done")))
+_INSERT_CALL = Statement(calls.insert().values(every_column(calls)), rows=Rows(calls))
 _LAST_ORDINAL = Statement(select(func.max(_c.ordinal)).where(_c.notification_id == bindparam("notification")))
+
+
+def plan_without(planned: Iterable[PlannedCall], left_out: Collection[int]) -> list[PlannedCall]:
+    """The calls without some entries; one that is left empty is not made."""
+    kept = [
+        replace(call, recipients=tuple(index for index in call.recipients if index not in left_out)) for call in planned
+    ]
+    return [call for call in kept if call.recipients]
+
+
+def plan_call(planned: PlannedCall, ordinal: int, *, dials: bool = False) -> Call:
+    """A planned call as it stands at first; ``dials`` where whoever writes it dials it next."""
+    return Call(
+        ordinal=ordinal,
+        route=planned.route,
+        recipients=planned.recipients,
+        state=CallState.DIALLING if dials else CallState.CLAIMED,
+        level=planned.level,
+        dialled=dials,
+        account=planned.account or (FIRST_ACCOUNT if dials else None),
+        account_reason=planned.account_reason,
+    )
+
+
+def insert_call_step(notification_id: str, call: Call, bill: str, at: int) -> Step:
+    """What writes a new call, and whom it is charged to; ``at`` is when, for one that is dialled next."""
+    return _INSERT_CALL, {
+        "notification_id": notification_id,
+        "ordinal": call.ordinal,
+        "state": call.state.value,
+        "route": call.route.value,
+        "level": call.level,
+        "dialled": call.dialled,
+        "recipients": encode_indexes(call.recipients),
+        "outcomes": None,
+        "bill": bill,
+        "charge": None,
+        "dialled_at": at if call.dialled else None,
+        "done_at": None,
+        "account": call.account,
+        "account_reason": None if call.account_reason is None else call.account_reason.value,
+    }
 
 
 class Dial(NamedTuple):
@@ -191,70 +224,6 @@ def _finishing_of(record: Record, process: str, ledger: UsageLedger) -> dict[str
         "unsent": unsent,
         "undialled": record.undialled,
     }
-
-
-def end_whole(notification_id: str, ended: Ended) -> Work[bool]:
-    """End a notification all of whose calls are done."""
-    kept = (yield from load([notification_id], lock=True)).get(notification_id)
-    return kept is not None and (yield from end(kept, ended))
-
-
-def cancel(notification_id: str, client: str, now: int, ledger: UsageLedger) -> Work[Stored | None]:
-    """Cancel an asynchronous notification no call of which was ever dialled."""
-    kept = (yield from load([notification_id], lock=True)).get(notification_id)
-    if kept is None or kept.stored.notification.client != client:
-        return None
-    if not may_move(kept.stored):
-        return kept.stored
-    return (yield from close_open_calls(kept, Outcome(code=Code.CANCELLED), now, ledger))
-
-
-def close_open_calls(kept: Kept, outcome: Outcome, now: int, ledger: UsageLedger) -> Work[Stored]:
-    """End every call that is not done with one outcome for all its recipients, and the notification with them."""
-    notification_id = kept.stored.notification.id
-    open_calls = [call for call in kept.stored.calls if call.state is not CallState.DONE]
-    yield [
-        (
-            _CLOSE,
-            {
-                "notification": notification_id,
-                "call_ordinal": call.ordinal,
-                "brought": encode_outcomes((outcome,) * len(call.recipients)),
-                "charged": ledger.charge_at(now, call.account or FIRST_ACCOUNT),
-                "done_then": now,
-            },
-        )
-        for call in open_calls
-    ]
-    [closed] = (yield from load([notification_id])).values()
-    yield from end(closed, conclude(closed.stored, now))
-    [final] = (yield from load([notification_id])).values()
-    after = {call.ordinal: call for call in final.stored.calls}
-    lines = Lines()
-    yield from charge_changed(lines, notification_id, [(call, after[call.ordinal]) for call in open_calls])
-    yield ledger.steps(lines)
-    return final.stored
-
-
-def settle_by(
-    notification_id: str,
-    answers: Mapping[int, Outcome],
-    resolved_by: ResolvedBy,
-    now: int,
-    act: Act,
-    ledger: UsageLedger,
-) -> Work[Stored | None]:
-    """Make unknown outcomes definite over every call, with the audit row."""
-    kept = (yield from load([notification_id], lock=True)).get(notification_id)
-    if kept is None:
-        return None
-    ordinals = [call.ordinal for call in kept.stored.calls]
-    lines = Lines()
-    if not (yield from settle(kept, ordinals, answers, resolved_by, now, lines)):
-        return None
-    yield ledger.steps(lines)
-    yield from auditing.append(act)
-    return (yield from load([notification_id]))[notification_id].stored
 
 
 def _dialling_of(dial: Dial, process: str, now: int) -> dict[str, object]:

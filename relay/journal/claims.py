@@ -16,10 +16,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from relay.domain.codes import NotificationStatus
 from relay.domain.notification import CallState, Notification, Stored, find_status
 from relay.domain.suppression import Addressed
+from relay.journal.calls import insert_call_step, plan_call, plan_without
 from relay.journal.encoding import OWNED, QUEUED, Kept, encode_facts, encode_indexes
 from relay.journal.limits import SHARD, Passed, Verdict, apply_limits, record_sends
 from relay.journal.lookups import Subjects, claim_steps, dial_steps
-from relay.journal.planning import insert_call_step, plan_call, plan_without
 from relay.journal.reading import HOLDER, load
 from relay.journal.schema import deduplications, notifications, word
 from relay.journal.statements import Statement, Step, Work, every_column, insert_all

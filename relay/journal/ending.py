@@ -1,7 +1,8 @@
 """How a notification ends: text erased, status and key settled, unused quota and unused places under a cap given back.
 
-Also what becomes of one that ended when somebody knows better about a recipient that was unknown. Both put a callback
-in line where there is somebody to tell.
+It ends with the record of its last call, because it is cancelled, or because nobody can say any more what became of it.
+Here is also what becomes of one that ended when somebody knows better about a recipient that was unknown. Both put a
+callback in line where there is somebody to tell.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,19 +11,24 @@ from typing import NamedTuple
 from msgspec.structs import replace
 from sqlalchemy import Update, bindparam, delete, exists, literal_column, null, select, update
 
-from relay.domain.codes import ResolvedBy, Status, common_status
+from relay.domain.audit import Act
+from relay.domain.clients import FIRST_ACCOUNT
+from relay.domain.codes import Code, ResolvedBy, Status, common_status
 from relay.domain.notification import (
     Call,
     CallState,
     Ended,
     Outcome,
     Stored,
+    conclude,
     count_recipients,
     count_statuses,
     find_outcomes,
+    may_move,
     open_indexes,
     settle_unknown,
 )
+from relay.journal import auditing
 from relay.journal.callbacks import put_in_line_step
 from relay.journal.encoding import DONE, Kept, encode_counts, encode_outcomes, encode_resent
 from relay.journal.limits import GIVE_BACK
@@ -30,7 +36,7 @@ from relay.journal.lookups import answer_steps
 from relay.journal.reading import load
 from relay.journal.schema import calls, notifications, sends, word
 from relay.journal.statements import Statement, Step, Work
-from relay.journal.usage_ledger import Lines, charge_changed
+from relay.journal.usage_ledger import Lines, UsageLedger, charge_changed
 from relay.sending.callback_queue import CallbackKind
 
 _n = notifications.c
@@ -66,11 +72,15 @@ _SHOW = Statement(
     )
     .where(_n.id == bindparam("notification"), _n.state == word(DONE))
 )
-_SETTLE = Statement(
+_this_call = (calls.c.notification_id == bindparam("notification"), calls.c.ordinal == bindparam("call_ordinal"))
+_CLOSE = Statement(
     update(calls)
-    .values(outcomes=bindparam("new_outcomes"))
-    .where(calls.c.notification_id == bindparam("notification"), calls.c.ordinal == bindparam("call_ordinal"))
+    .values(
+        state=word("done"), outcomes=bindparam("brought"), charge=bindparam("charged"), done_at=bindparam("done_then")
+    )
+    .where(*_this_call, calls.c.state != word("done"))
 )
+_SETTLE = Statement(update(calls).values(outcomes=bindparam("new_outcomes")).where(*_this_call))
 _QUOTA = Statement(
     select(_n.client, _n.quota_day, _n.quota_shard).where(_n.id == bindparam("notification"), _n.quota_day.is_not(None))
 )
@@ -94,7 +104,20 @@ def end_one_calls(items: Sequence[OneCall]) -> Work[list[OneCall]]:
     """End notifications that have no other call; those that have are given back."""
     if not items:
         return []
-    results = yield [(_ENDING_ONE_CALL[item.ended.frees_key], _ending_of(item)) for item in items]
+    results = yield [
+        (
+            _ENDING_ONE_CALL[item.ended.frees_key],
+            {
+                "notification": item.notification_id,
+                "call_ordinal": item.ordinal,
+                "new_status": item.ended.status.value,
+                "new_counts": encode_counts(count_statuses(item.ended.results)),
+                "has_unknown": any(outcome.status is Status.UNKNOWN for outcome in item.outcomes),
+                "ended_at": item.ended.at,
+            },
+        )
+        for item in items
+    ]
     for item, result in zip(items, results, strict=True):
         if result.changed and any(outcome.status is Status.NOT_SENT for outcome in item.outcomes):
             found = yield from load([item.notification_id])
@@ -104,15 +127,10 @@ def end_one_calls(items: Sequence[OneCall]) -> Work[list[OneCall]]:
     return [item for item, result in zip(items, results, strict=True) if not result.changed]
 
 
-def _ending_of(item: OneCall) -> dict[str, object]:
-    return {
-        "notification": item.notification_id,
-        "call_ordinal": item.ordinal,
-        "new_status": item.ended.status.value,
-        "new_counts": encode_counts(count_statuses(item.ended.results)),
-        "has_unknown": any(outcome.status is Status.UNKNOWN for outcome in item.outcomes),
-        "ended_at": item.ended.at,
-    }
+def end_whole(notification_id: str, ended: Ended) -> Work[bool]:
+    """End a notification all of whose calls are done."""
+    kept = (yield from load([notification_id], lock=True)).get(notification_id)
+    return kept is not None and (yield from end(kept, ended))
 
 
 def end(kept: Kept, ended: Ended) -> Work[bool]:
@@ -127,16 +145,49 @@ def end(kept: Kept, ended: Ended) -> Work[bool]:
     yield [
         (
             _ENDING[ended.frees_key],
-            {
-                "notification": notification_id,
-                **_shown(stored),
-                "ended_at": ended.at,
-            },
+            {"notification": notification_id, **_shown(stored), "ended_at": ended.at},
         ),
         *_unused_steps(stored),
     ]
     yield from _follow(notification_id, ended)
     return True
+
+
+def cancel(notification_id: str, client: str, now: int, ledger: UsageLedger) -> Work[Stored | None]:
+    """Cancel an asynchronous notification no call of which was ever dialled."""
+    kept = (yield from load([notification_id], lock=True)).get(notification_id)
+    if kept is None or kept.stored.notification.client != client:
+        return None
+    if not may_move(kept.stored):
+        return kept.stored
+    return (yield from close_open_calls(kept, Outcome(code=Code.CANCELLED), now, ledger))
+
+
+def close_open_calls(kept: Kept, outcome: Outcome, now: int, ledger: UsageLedger) -> Work[Stored]:
+    """End every call that is not done with one outcome for all its recipients, and the notification with them."""
+    notification_id = kept.stored.notification.id
+    open_calls = [call for call in kept.stored.calls if call.state is not CallState.DONE]
+    yield [
+        (
+            _CLOSE,
+            {
+                "notification": notification_id,
+                "call_ordinal": call.ordinal,
+                "brought": encode_outcomes((outcome,) * len(call.recipients)),
+                "charged": ledger.charge_at(now, call.account or FIRST_ACCOUNT),
+                "done_then": now,
+            },
+        )
+        for call in open_calls
+    ]
+    [closed] = (yield from load([notification_id])).values()
+    yield from end(closed, conclude(closed.stored, now))
+    [final] = (yield from load([notification_id])).values()
+    after = {call.ordinal: call for call in final.stored.calls}
+    lines = Lines()
+    yield from charge_changed(lines, notification_id, [(call, after[call.ordinal]) for call in open_calls])
+    yield ledger.steps(lines)
+    return final.stored
 
 
 def settle(
@@ -151,9 +202,10 @@ def settle(
     notification_id = kept.stored.notification.id
     changed: dict[int, Call] = {}
     for call in kept.stored.calls:
-        settled = settle_unknown(call, answers, resolved_by) if _may_settle(call, ordinals) else None
-        if settled is not None:
-            changed[call.ordinal] = settled[0]
+        if call.ordinal in ordinals and call.state is CallState.DONE:
+            settled = settle_unknown(call, answers, resolved_by)
+            if settled is not None:
+                changed[call.ordinal] = settled[0]
     if not changed:
         return False
     yield [
@@ -169,19 +221,31 @@ def settle(
     if kept.state == DONE:
         found = yield from load([notification_id])
         stored = found[notification_id].stored
-        yield [
-            (
-                _SHOW,
-                {
-                    "notification": notification_id,
-                    **_shown(stored),
-                    "settled_at": now,
-                },
-            )
-        ]
+        yield [(_SHOW, {"notification": notification_id, **_shown(stored), "settled_at": now})]
         if (url := stored.notification.callback_url) is not None:
             yield [put_in_line_step(notification_id, url, CallbackKind.RESOLVED, now)]
     return True
+
+
+def settle_by(
+    notification_id: str,
+    answers: Mapping[int, Outcome],
+    resolved_by: ResolvedBy,
+    now: int,
+    act: Act,
+    ledger: UsageLedger,
+) -> Work[Stored | None]:
+    """Make unknown outcomes definite over every call, with the audit row."""
+    kept = (yield from load([notification_id], lock=True)).get(notification_id)
+    if kept is None:
+        return None
+    ordinals = [call.ordinal for call in kept.stored.calls]
+    lines = Lines()
+    if not (yield from settle(kept, ordinals, answers, resolved_by, now, lines)):
+        return None
+    yield ledger.steps(lines)
+    yield from auditing.append(act)
+    return (yield from load([notification_id]))[notification_id].stored
 
 
 def _shown(stored: Stored) -> dict[str, object]:
@@ -192,10 +256,6 @@ def _shown(stored: Stored) -> dict[str, object]:
         "new_counts": encode_counts(counts),
         "has_unknown": Status.UNKNOWN in counts and bool(open_indexes(stored)),
     }
-
-
-def _may_settle(call: Call, ordinals: Sequence[int]) -> bool:
-    return call.ordinal in ordinals and call.state is CallState.DONE
 
 
 def _unused_steps(stored: Stored) -> list[Step]:
@@ -210,20 +270,15 @@ def _unused_steps(stored: Stored) -> list[Step]:
 
 def _follow(notification_id: str, ended: Ended) -> Work[None]:
     """What an end brings with it."""
-    yield from _give_back(notification_id, ended)
-    if ended.callback_url is not None:
-        url = ended.callback_url
+    if ended.quota_given_back:
+        [reserved] = yield [(_QUOTA, {"notification": notification_id})]
+        given_back = {"given_back": ended.quota_given_back}
+        yield [
+            (GIVE_BACK, {"for_client": client, "for_day": day, "for_shard": shard, **given_back})
+            for client, day, shard in reserved.rows
+        ]
+    if (url := ended.callback_url) is not None:
         yield [put_in_line_step(notification_id, url, CallbackKind.COMPLETED, ended.at)]
-
-
-def _give_back(notification_id: str, ended: Ended) -> Work[None]:
-    if not ended.quota_given_back:
-        return
-    [reserved] = yield [(_QUOTA, {"notification": notification_id})]
-    yield [
-        (GIVE_BACK, {"for_client": client, "for_day": day, "for_shard": shard, "given_back": ended.quota_given_back})
-        for client, day, shard in reserved.rows
-    ]
 
 
 _MARK_RESENT = Statement(

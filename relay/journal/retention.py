@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Table, bindparam, delete, func, literal_column, or_, select, tuple_, update
 
 from relay.domain.notification import Call, CallState, Entry, Notification, Outcome
-from relay.journal.calls import close_open_calls
 from relay.journal.encoding import DONE, Kept, encode_facts, encode_outcomes
+from relay.journal.ending import close_open_calls
 from relay.journal.lookups import Subjects, leave_all_steps, leave_steps
 from relay.journal.reading import load
 from relay.journal.schema import (

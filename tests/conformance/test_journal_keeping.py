@@ -186,6 +186,17 @@ async def test_an_unknown_that_a_second_attempt_made_definite_is_not_listed(jour
     assert ids(await journal.select(listing(status=NotificationStatus.SENT))) == named(claim)
 
 
+async def test_unknown_recipients_that_were_sent_to_once_more_are_open_no_more(journal: Journal) -> None:
+    claim, again = make_claim(), make_claim()
+    await send(journal, claim, NO_ANSWER)
+
+    await journal.mark_resent(claim.notification.id, {0: again.notification.id})
+    await journal.mark_resent(again.notification.id, {0: claim.notification.id})  # is gone, or never was: no matter
+
+    assert await journal.list_unknown(10) == []
+    assert (await found(journal, claim)).resent == {0: again.notification.id}
+
+
 def first_call_of(claim: Claim) -> CallRef:
     """The first call of a claim, under its first fence."""
     return CallRef(claim.notification.id, 1, 1)
