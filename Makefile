@@ -111,9 +111,10 @@ faults: $(VENV)/.dev  ## every fault of the catalogue in its long form, as a tab
 	PYTHONPATH=tests $(BIN)/python tests/tools/fault_table.py $(KEEP)
 
 MINUTES ?= 5
-fuzz: $(VENV)/.dev  ## bytes and requests that nobody meant, for about so long (MINUTES=5)
+fuzz: $(VENV)/.dev  ## bytes, requests and examples that nobody meant, for about so long (MINUTES=5)
 	RELAY_TEST_CASES=$$(($(MINUTES) * 2000000)) RELAY_TEST_EXAMPLES=$$(($(MINUTES) * 100)) \
 		$(BIN)/python -m pytest tests/fuzz -n auto
+	RELAY_TEST_EXAMPLES=$$(($(MINUTES) * 100)) $(BIN)/python -m pytest tests/unit -m hypothesis -n auto
 
 CALLS ?= 100000
 usage-sum: $(VENV)/.dev  ## very many messages over clients, codes, routes, accounts and days: the usage beside the ledgers (CALLS=100000)

@@ -1,5 +1,6 @@
 """Fixtures that several tiers share."""
 
+import os
 from functools import cache
 
 import httpx
@@ -11,8 +12,11 @@ from support.postgres import emptied_postgres_url, postgres_server, postgres_url
 
 __all__ = ["emptied_postgres_url", "postgres_server", "postgres_url", "shared_database"]
 
-# How long an example takes depends on what else the machine does; no test asserts it.
-settings.register_profile("relay", deadline=None)
+# How long an example takes depends on what else the machine does; no test asserts it. The suite draws the same examples
+# in every run, so that a red run says something of the change it is about; `make fuzz` draws new ones, and more.
+settings.register_profile("relay", deadline=None, derandomize=True)
+if examples := os.environ.get("RELAY_TEST_EXAMPLES"):
+    settings.register_profile("relay", deadline=None, max_examples=int(examples))
 settings.load_profile("relay")
 
 # Every client of httpx reads all certificates of the machine anew: more work than most requests of a test.

@@ -410,7 +410,7 @@ async def main():
     await journal.open()
     ids = SequentialIds(start=1_000_000 * (1 + int(sys.argv[1])))
     keys = [f"key-{{number}}" for number in range({keys}) for _ in range({racers})]
-    random.shuffle(keys)
+    random.Random(int(sys.argv[1])).shuffle(keys)
     async def work():
         while keys:
             key = keys.pop()
