@@ -11,7 +11,16 @@ from urllib.parse import urlencode
 
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPRequestEvent, Receive, Scope, Send, WebSocketReceiveMessage
+from litestar.types import (
+    ASGIApp,
+    HTTPReceiveMessage,
+    HTTPRequestEvent,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    WebSocketReceiveMessage,
+)
 
 from relay.domain.codes import Source
 from relay.http.asgi import Head, head_of
@@ -21,7 +30,7 @@ from relay.http.bodies import BODY_BYTES, check_media_type, read_body
 from relay.http.headers import parse_idempotency_key
 from relay.http.parameters import parameters_of
 from relay.http.validation import read_query
-from relay.sending.requests import Sending
+from relay.sending.requests import HeavyPlace, Sending
 
 _WITH_BODY = ("POST", "PATCH")
 
@@ -68,9 +77,19 @@ class AdmissionMiddleware(ASGIMiddleware):
                     if scope.get("method") in _WITH_BODY:
                         receive = await _read_ahead(head, receive, opt)
                     await place.begin()
-                    await next_app(scope, receive, send)
+                    await next_app(scope, receive, _give_up_at_answer(place, send))
                 return
         await next_app(scope, receive, send)
+
+
+def _give_up_at_answer(place: HeavyPlace, send: Send) -> Send:
+    """A ``send`` that gives the place up as the answer begins: who reads it slowly holds up nobody else."""
+
+    async def send_on(message: Message) -> None:
+        place.end()
+        await send(message)
+
+    return send_on
 
 
 async def _read_ahead(head: Head, receive: Receive, opt: Mapping[str, Any]) -> Receive:

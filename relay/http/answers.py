@@ -41,6 +41,7 @@ from relay.domain.notification import (
     view_recipients,
 )
 from relay.http.asgi import WireResponse
+from relay.http.pieces import PiecewiseResponse, put_between
 from relay.http.problems import render_problem
 from relay.http.times import format_time
 from relay.sending.requests import Answer
@@ -227,11 +228,14 @@ async def encode_notification(
     replayed: bool = False,
     with_client: bool = False,
     show: Callable[[RecipientBody], RecipientBody] = lambda body: body,
-) -> bytes:
+) -> list[bytes]:
     """Encode the answer about a notification (SPEC section 2, Answer), in slices: it may have very many recipients.
 
     Args:
         show: makes what is shown of a recipient.
+
+    Returns:
+        Its pieces, not put together: copies of megabytes are what holds up a send.
     """
     counts: Counter[Status] = Counter()
     accounts: dict[str, AccountReason | None] = {}
@@ -247,10 +251,14 @@ async def encode_notification(
             await slices.pause()
     if bodies:
         parts.append(_encoder.encode(bodies)[1:-1])
-    # Put together in one copy, for it may be megabytes. Inside a text the quotes of the mark would be escaped.
     whole = _encoder.encode(_build(stored, counts, accounts, [], replayed, with_client))
-    before, mark, after = whole.partition(_NO_RECIPIENTS)
-    return b"".join((before, mark[:-1], b",".join(parts), b"]", after))
+    before, mark, after = whole.partition(_NO_RECIPIENTS)  # inside a text the quotes of the mark would be escaped
+    return [before, mark[:-1], *put_between(b",", parts), b"]", after]
+
+
+async def show_notification(stored: Stored, slices: Slices) -> PiecewiseResponse:
+    """Answer who looks it up."""
+    return PiecewiseResponse(200, await encode_notification(stored, slices), PRIVATE, slices)
 
 
 def _accounts_of(results: Iterable[RecipientResult]) -> dict[str, AccountReason | None]:
@@ -297,7 +305,7 @@ def _upstream(record: UpstreamRecord) -> UpstreamBody:
 
 async def answer_response(
     answer: Answer, request_id: str, slices: Slices, headers: Mapping[str, str] = NO_HEADERS
-) -> WireResponse:
+) -> WireResponse | PiecewiseResponse:
     """Answer a request to send.
 
     Args:
@@ -316,7 +324,8 @@ async def answer_response(
         said["idempotency-replayed"] = "true"
     if stored.notification.mode is Mode.ASYNCHRONOUS:
         said |= location(stored) | PRIVATE
-        return WireResponse(202, await encode_notification(stored, slices, replayed=answer.replayed), said)
+        pieces = await encode_notification(stored, slices, replayed=answer.replayed)
+        return PiecewiseResponse(202, pieces, said, slices)
     results = view_recipients(stored) if answer.results is None else answer.results
     refusal = find_shared_cause(results)
     if refusal is not None:

@@ -1,6 +1,6 @@
 """Pages of lists: read in parts, encoded in slices, so that a long one neither fills the memory nor holds up a send."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from relay.domain.errors import FieldError, ValidationFailed
 from relay.domain.notification import Notification, Overview, Stored
-from relay.http.answers import NotificationBody, RecipientBody, RouteTakenBody, count_body
+from relay.http.answers import PRIVATE, NotificationBody, RecipientBody, RouteTakenBody, count_body, encode_notification
 from relay.http.openapi import JSON, Content
 from relay.http.parameters import (
     DEFAULT_LIMIT,
@@ -19,6 +19,7 @@ from relay.http.parameters import (
     parse_cursor,
     parse_recipient,
 )
+from relay.http.pieces import PiecewiseResponse
 from relay.http.times import format_time, to_milliseconds
 from relay.sending.ports import Cursor, ListFilter
 from relay.sending.requests import Sending
@@ -105,19 +106,19 @@ async def read_page(sending: Sending, asked: ListFilter) -> tuple[list[Stored], 
     page: list[Stored] = []
     limit, recipients, size = asked.limit, 0, 1
     while True:
-        # One more than asked for tells whether there is a next page.
-        found = await sending.select(replace(asked, limit=size + 1))
-        page += found[:size]
-        if len(found) <= size:
+        found = await sending.select(replace(asked, limit=size))
+        page += found
+        if len(found) < size:
             return page, None
-        read = [len(stored.notification.entries) for stored in found[:size]]
+        read = [len(stored.notification.entries) for stored in found]
         recipients += sum(read)
         last = page[-1].notification
+        asked = replace(asked, before=Cursor(last.created_at, last.id))
         if len(page) == limit or recipients >= _RECIPIENTS_A_PAGE:
-            return page, last
+            # Not read with the others: it may be as large as they are, and only whether it is there matters.
+            return page, last if await sending.list_overviews(replace(asked, limit=1)) else None
         # What comes next may be as large as the largest of these.
         size = min(limit - len(page), size * _FASTER, max((_RECIPIENTS_A_PAGE - recipients) // max(read), 1))
-        asked = replace(asked, before=Cursor(last.created_at, last.id))
 
 
 async def read_overviews(sending: Sending, asked: ListFilter) -> tuple[list[Overview], Notification | None]:
@@ -131,19 +132,39 @@ async def read_overviews(sending: Sending, asked: ListFilter) -> tuple[list[Over
     return page, page[-1].notification if len(found) > asked.limit else None
 
 
-async def encode_each(bodies: Iterable[Struct], slices: Slices) -> AsyncIterator[bytes]:
+async def encode_each(bodies: Iterable[Struct], slices: Slices) -> AsyncIterator[list[bytes]]:
     """Encode items one by one, and let others have their turn in between."""
     for body in bodies:
-        yield msgspec.json.encode(body)
+        yield [msgspec.json.encode(body)]
         await slices.pause()
 
 
-async def encode_page(items: AsyncIterator[bytes], last: Notification | None) -> bytes:
-    """Encode a page.
+async def encode_stored(
+    page: list[Stored],
+    slices: Slices,
+    encode: Callable[[Stored, Slices], Awaitable[list[bytes]]] = encode_notification,
+) -> AsyncIterator[list[bytes]]:
+    """Encode items with their recipients, and take each from the page: to forget them all at once is work, too."""
+    page.reverse()
+    while page:
+        yield await encode(page.pop(), slices)
+        await slices.pause()
+
+
+async def answer_page(
+    items: AsyncIterator[list[bytes]], last: Notification | None, slices: Slices
+) -> PiecewiseResponse:
+    """Answer with a page.
 
     Args:
-        items: encoded, in order.
+        items: encoded, in order, each as its pieces.
         last: the last one of the page where another page follows.
+        slices: in which it goes out.
     """
-    encoded = [msgspec.Raw(item) async for item in items]
-    return msgspec.json.encode({"items": encoded, "next_cursor": None if last is None else format_cursor(last)})
+    pieces = [b'{"items":[']
+    async for item in items:
+        if len(pieces) > 1:
+            pieces.append(b",")
+        pieces += item
+    cursor = msgspec.json.encode(None if last is None else format_cursor(last))
+    return PiecewiseResponse(200, [*pieces, b'],"next_cursor":', cursor, b"}"], PRIVATE, slices)

@@ -2,10 +2,12 @@
 
 import re
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 from litestar import Controller, MediaType, Response, get
 from litestar.params import QueryParameter
+from litestar.types import ASGIApp
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
@@ -16,7 +18,7 @@ from relay.domain.errors import Refusal
 from relay.domain.notification import Stored
 from relay.domain.numbers import mask_number
 from relay.http.answers import PRIVATE, NotificationBody, RecipientBody, encode_notification
-from relay.http.listing import PAGE, ask_for, build_listed, encode_each, encode_page
+from relay.http.listing import PAGE, answer_page, ask_for, build_listed, encode_each, encode_stored
 from relay.http.notifications import NOTIFICATION
 from relay.http.openapi import ANY_CALLER, JSON, Answered, Content, described
 from relay.http.parameters import (
@@ -35,11 +37,13 @@ from relay.http.parameters import (
     Service,
     StatusFilter,
 )
+from relay.http.pieces import PiecewiseResponse
 from relay.http.request import RelayRequest
 from relay.http.times import format_time
 from relay.http.validation import Wrong
 from relay.sending.operator_search import OperatorSearch
 from relay.sending.timeline import TimelineEvent
+from relay.sending.turns import Slices
 
 _MESSAGE_ID = re.compile(r"[!-~]{1,64}")
 
@@ -87,9 +91,8 @@ def mask_recipient(entry: RecipientBody) -> RecipientBody:
     return replace(entry, input=written, recipient=recipient, upstream=upstream)
 
 
-async def _show(stored: Stored, request: RelayRequest, *, full: bool) -> bytes:
+async def _show(stored: Stored, slices: Slices, *, full: bool) -> list[bytes]:
     """A notification as an operator sees it."""
-    slices = request.app.state.sending.begin_slices()
     if full:
         return await encode_notification(stored, slices, with_client=True)
     return await encode_notification(stored, slices, with_client=True, show=mask_recipient)
@@ -136,7 +139,7 @@ class LookUpController(Controller):
         cursor: PageCursor = None,
         expand: Expand = None,
         numbers: Numbers = None,
-    ) -> Response[bytes]:
+    ) -> ASGIApp:
         """Find them."""
         given = {
             "client": client,
@@ -151,17 +154,17 @@ class LookUpController(Controller):
         }
         filters = [name for name, value in given.items() if value is not None]
         asked = ask_for(given, limit=limit, cursor=cursor, expand=expand)
+        slices = request.app.state.sending.begin_slices()
         if expand is None:
             overviews, more = await lookup.list_overviews(asked, request.user, filters=filters)
             listed = (replace(build_listed(each), client=each.notification.client) for each in overviews)
             last = overviews[-1].notification if more else None
-            return Response(
-                await encode_page(encode_each(listed, request.app.state.sending.begin_slices()), last), headers=PRIVATE
-            )
+            return await answer_page(encode_each(listed, slices), last, slices)
         full = numbers is not None
         page, more = await lookup.search(asked, request.user, filters=filters, full=full)
-        items = (await _show(stored, request, full=full) for stored in page)
-        return Response(await encode_page(items, page[-1].notification if more else None), headers=PRIVATE)
+        last = page[-1].notification if more else None
+        items = encode_stored(page, slices, partial(_show, full=full))
+        return await answer_page(items, last, slices)
 
     @get(
         "/{id:str}",
@@ -180,12 +183,13 @@ class LookUpController(Controller):
         notification_id: NotificationId,
         lookup: Service[OperatorSearch],
         numbers: Numbers = None,
-    ) -> Response[bytes]:
+    ) -> ASGIApp:
         """Look it up."""
         stored = await lookup.open(notification_id, request.user, full=numbers is not None)
         if stored is None:
             raise _no_such()
-        return Response(await _show(stored, request, full=numbers is not None), headers=PRIVATE)
+        slices = request.app.state.sending.begin_slices()
+        return PiecewiseResponse(200, await _show(stored, slices, full=numbers is not None), PRIVATE, slices)
 
     @get(
         "/{id:str}/timeline",

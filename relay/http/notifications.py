@@ -1,13 +1,10 @@
 """``/v1/notifications``: send, preview, list, look up, move, cancel."""
 
-import asyncio
-
 import msgspec
 from litestar import Controller, MediaType, Response, delete, get, patch, post
 from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
-from relay.domain.clients import Client
 from relay.domain.codes import Permission
 from relay.domain.codes import ProblemCode as P
 from relay.domain.errors import Overloaded, Refusal
@@ -16,12 +13,21 @@ from relay.http.answers import (
     PRIVATE,
     NotificationBody,
     answer_response,
-    encode_notification,
     location,
+    show_notification,
 )
 from relay.http.asgi import WireResponse
 from relay.http.headers import read_made_at, require_key
-from relay.http.listing import PAGE, ask_for, build_listed, encode_each, encode_page, read_overviews, read_page
+from relay.http.listing import (
+    PAGE,
+    answer_page,
+    ask_for,
+    build_listed,
+    encode_each,
+    encode_stored,
+    read_overviews,
+    read_page,
+)
 from relay.http.openapi import (
     ANY_BODY,
     ANY_CALLER,
@@ -50,7 +56,7 @@ from relay.http.parameters import (
     no_such_notification,
 )
 from relay.http.preview_body import PreviewBody, build_preview
-from relay.http.request import RelayRequest, report_bug
+from relay.http.request import RelayRequest, hold_back, report_bug
 from relay.http.schemas import MoveRequest, NotificationRequest, decode, to_submission
 from relay.http.times import to_milliseconds
 from relay.sending.prepare import MOST_RECIPIENTS_SYNCHRONOUS
@@ -180,7 +186,7 @@ class NotificationController(Controller):
         limit: ListLimit = None,
         cursor: PageCursor = None,
         expand: Expand = None,
-    ) -> Response[bytes]:
+    ) -> ASGIApp:
         """List the notifications that match every filter."""
         given = {
             "client": request.user.client.name,
@@ -195,10 +201,9 @@ class NotificationController(Controller):
         slices = sending.begin_slices()
         if expand is None:
             overviews, last = await read_overviews(sending, asked)
-            return Response(await encode_page(encode_each(map(build_listed, overviews), slices), last), headers=PRIVATE)
+            return await answer_page(encode_each(map(build_listed, overviews), slices), last, slices)
         page, last = await read_page(sending, asked)
-        items = (await encode_notification(stored, slices) for stored in page)
-        return Response(await encode_page(items, last), headers=PRIVATE)
+        return await answer_page(encode_stored(page, slices), last, slices)
 
     @get(
         "/v1/notifications/{id:str}",
@@ -213,14 +218,12 @@ class NotificationController(Controller):
             problems=(*ANY_CALLER, P.NOT_FOUND, P.JOURNAL_UNAVAILABLE),
         ),
     )
-    async def find(
-        self, request: RelayRequest, notification_id: NotificationId, sending: Service[Sending]
-    ) -> Response[bytes]:
+    async def find(self, request: RelayRequest, notification_id: NotificationId, sending: Service[Sending]) -> ASGIApp:
         """Status and outcomes, for the client that sent it."""
         stored = await sending.find(notification_id, request.user.client)
         if stored is None:
             raise no_such_notification()
-        return Response(await encode_notification(stored, sending.begin_slices()), headers=PRIVATE)
+        return await show_notification(stored, sending.begin_slices())
 
     @delete(
         "/v1/notifications/{id:str}",
@@ -238,12 +241,12 @@ class NotificationController(Controller):
     )
     async def cancel(
         self, request: RelayRequest, notification_id: NotificationId, sending: Service[Sending]
-    ) -> Response[bytes]:
+    ) -> ASGIApp:
         """Cancel what is still queued."""
         stored = await sending.cancel(notification_id, request.user.client)
         if stored is None:
             raise no_such_notification()
-        return Response(await encode_notification(stored, sending.begin_slices()), headers=PRIVATE)
+        return await show_notification(stored, sending.begin_slices())
 
     @patch(
         "/v1/notifications/{id:str}",
@@ -270,22 +273,15 @@ class NotificationController(Controller):
         notification_id: NotificationId,
         data: JSONBody[MoveRequest],
         sending: Service[Sending],
-    ) -> Response[bytes]:
+    ) -> ASGIApp:
         """Send what is still queued at another time."""
         stored = await sending.move(notification_id, request.user.client, to_milliseconds(data.send_at))
         if stored is None:
             raise no_such_notification()
-        return Response(await encode_notification(stored, sending.begin_slices()), headers=PRIVATE)
+        return await show_notification(stored, sending.begin_slices())
 
 
-async def hold_back(sending: Sending, client: Client) -> None:
-    """Wait before a client is told that there is no place, where it asks again and again without waiting."""
-    seconds = sending.count_refusal(client)
-    if seconds:
-        await asyncio.sleep(seconds)
-
-
-async def _answer(request: RelayRequest, answer: Answer) -> WireResponse:
+async def _answer(request: RelayRequest, answer: Answer) -> ASGIApp:
     """After the claim even a bug of ours is no 500: nobody may be invited to send again (SPEC section 2)."""
     applied = request.preferences.applied
     headers = NO_HEADERS if applied is None else {"preference-applied": applied}

@@ -4,12 +4,14 @@ litestar's ``body()`` and ``json()`` ignore the media type, answer invalid UTF-8
 for 4, stop at the first error, and repeat names that the caller made up (pitfalls B2). Everything else is litestar's.
 """
 
+import asyncio
 from pathlib import PurePath
 from typing import Any, cast
 
 from litestar import Request
 from litestar.datastructures import State
 
+from relay.domain.clients import Client
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import LimitReached, Overloaded, Refusal
 from relay.http.asgi import Head, Receive, head_of
@@ -17,7 +19,7 @@ from relay.http.bodies import BODY_BYTES, check_media_type, check_nesting, read_
 from relay.http.headers import NO_PREFERENCES, Preferences, parse_preferences
 from relay.http.schemas import decode, decode_anything
 from relay.sending.events import Events, Refused, TaskFailed
-from relay.sending.requests import Caller
+from relay.sending.requests import Caller, Sending
 
 ABOUT_THE_CALLER = frozenset({ProblemCode.UNAUTHENTICATED, ProblemCode.PERMISSION_MISSING})
 """Refusals of who asks, not of what is asked: they count under ``auth``, wherever they were found."""
@@ -117,3 +119,10 @@ class RelayRequest(Request[Caller, Any, State]):
         """
         kind = self.route_handler.parsed_fn_signature.parameters["data"].annotation
         return decode(await self.body(), kind)
+
+
+async def hold_back(sending: Sending, client: Client) -> None:
+    """Wait before a client is told that there is no place, where it asks again and again without waiting."""
+    seconds = sending.count_refusal(client)
+    if seconds:
+        await asyncio.sleep(seconds)

@@ -19,8 +19,9 @@ from relay.domain.codes import ProblemCode
 from relay.domain.errors import Unavailable
 from relay.http.asgi import AsgiApplication, Header, Receive, Scope, Send
 from relay.http.headers import parse_request_id
-from relay.http.notifications import SEND_PATH, hold_back
+from relay.http.notifications import SEND_PATH
 from relay.http.problems import PROBLEM_JSON, render_problem
+from relay.http.request import hold_back
 from relay.sending.admission import refuse_overload
 from relay.sending.ports import Ids
 from relay.sending.requests import Sending

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from litestar import Controller, MediaType, Response, get, post
 from litestar.params import JSONBody, QueryParameter
+from litestar.types import ASGIApp
 from msgspec import Struct
 from msgspec.structs import asdict
 
@@ -12,7 +13,7 @@ from relay.domain.codes import ProblemCode as P
 from relay.domain.errors import FieldError, ValidationFailed
 from relay.domain.notification import find_status
 from relay.http.answers import PRIVATE, NotificationBody, build_notification, location
-from relay.http.listing import encode_each, encode_page
+from relay.http.listing import answer_page, encode_each
 from relay.http.look_ups import mask_body
 from relay.http.notifications import NOTIFICATION, QUEUED
 from relay.http.openapi import (
@@ -132,7 +133,7 @@ class UnknownController(Controller):
         created_to: CreatedTo = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: PageCursor = None,
-    ) -> Response[bytes]:
+    ) -> ASGIApp:
         """A page of them."""
         asked = UnknownFilter(
             state=standing,
@@ -145,8 +146,8 @@ class UnknownController(Controller):
         page = found[:limit]
         bodies = (_body(call, standing) for call in page)
         last = page[-1].stored.notification if len(found) > limit else None
-        items = encode_each(bodies, request.app.state.sending.begin_slices())
-        return Response(await encode_page(items, last), headers=PRIVATE)
+        slices = request.app.state.sending.begin_slices()
+        return await answer_page(encode_each(bodies, slices), last, slices)
 
     @post(
         "/resolve",

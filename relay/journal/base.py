@@ -37,8 +37,9 @@ from relay.journal import (
 from relay.journal.batching import Batcher
 from relay.journal.claims import ClaimList, claim_lists
 from relay.journal.filling import ROWS_AT_A_TIME
-from relay.journal.list_query import ask, find_page, merge_pages, read_overviews, read_stored
+from relay.journal.list_query import ask, find_page, merge_pages
 from relay.journal.lookups import MOST_AT_A_CLAIM, Subjects, enter_steps
+from relay.journal.page_reading import read_overviews, read_stored
 from relay.journal.retention import EVERYTHING
 from relay.journal.statements import Work
 from relay.journal.suppressing import LOOKED_UP_AT_A_TIME, address_of

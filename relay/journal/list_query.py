@@ -9,10 +9,9 @@ Not a second connection: SQLite before 3.51.3 can corrupt a WAL that several con
 Python brings older ones for years to come.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -30,27 +29,18 @@ from sqlalchemy import (
 
 from relay.domain.clients import FIRST_ACCOUNT
 from relay.domain.codes import NotificationStatus
-from relay.domain.notification import Call, Overview, Stored, overview_of
-from relay.journal.encoding import decode_call, decode_kept, decode_overview
+from relay.domain.notification import overview_of
 from relay.journal.lookups import Subjects, account_subject
-from relay.journal.reading import load_rows, took_account
+from relay.journal.page_reading import Reader, read_stored
+from relay.journal.reading import took_account
 from relay.journal.schema import lookups, notifications, word
-from relay.journal.statements import Row, Statement, Work, one_of
+from relay.journal.statements import Statement, Work
 from relay.sending.ports import Cursor, ListFilter
-
-T = TypeVar("T")
 
 _STEP = 500
 """Index rows that a step looks at: about a millisecond."""
 
 _MOST_OWNED = 2_000
-_STEP_BYTES = 200_000
-"""A step that brought so much is large enough; the next one reads fewer notifications."""
-_MOST_IN_A_STEP = 64
-_OUTCOMES_AT_ONCE = 1_000
-"""Outcomes that are decoded before others go first: a millisecond or two."""
-_REST_SECONDS = 0.004
-
 _FEW_CLIENTS, _MANY_CLIENTS = 4, 64
 """Clients that a step of a look-up over all of them asks: the first ones for whole pages, the others for little."""
 
@@ -62,14 +52,6 @@ _is_owned = _n.state == word("owned")
 HELD = "held"
 """Drives the look at what some process has in hand."""
 _AFTER_EVERY_ID = "~"
-
-
-class Reader(Protocol):
-    """How a store runs work that only reads."""
-
-    def __call__(self, work: Callable[[], Work[T]], /) -> Awaitable[T]:
-        """Run it."""
-        ...
 
 
 class Key(NamedTuple):
@@ -346,68 +328,3 @@ async def _find_held(read: Reader, asked: Asked, start: Key | None) -> list[Key]
         for item in found
         if overview_of(item).status is asked.status
     ]
-
-
-async def read_stored(read: Reader, ids: Sequence[str]) -> list[Stored]:
-    """Notifications with their calls, in this order, a few at a time; those that are gone are left out."""
-    items: list[Stored] = []
-    begin, size = 0, 1
-    while begin < len(ids):
-        some = ids[begin : begin + size]
-        found = await _decode(*(await read(partial(load_rows, some))))
-        items += [found[key] for key in some if key in found]
-        begin += size
-        entries = sum(len(stored.notification.entries) for stored in found.values())
-        size = min(size * 2, _MOST_IN_A_STEP) if entries * 200 < _STEP_BYTES else 1
-    return items
-
-
-async def _decode(found: Sequence[Row], their_calls: Sequence[Row]) -> dict[str, Stored]:
-    """Notifications from their rows, by id. Of ten thousand recipients that is work for tens of milliseconds, which
-    holds up neither SQLite's thread nor the event loop."""
-    grouped: dict[str, list[Call]] = {}
-    decoded = 0
-    for row in their_calls:
-        call = decode_call(row)
-        grouped.setdefault(row[0], []).append(call)
-        decoded += len(call.outcomes)
-        if decoded >= _OUTCOMES_AT_ONCE:
-            decoded = 0
-            await asyncio.sleep(_REST_SECONDS)
-    made: dict[str, Stored] = {}
-    for row in found:
-        kept = decode_kept(row, grouped.get(row[0], ()))
-        made[row[0]] = kept.stored
-        if len(kept.stored.notification.entries) >= _OUTCOMES_AT_ONCE:
-            await asyncio.sleep(_REST_SECONDS)
-    return made
-
-
-_OVERVIEWS = Statement(
-    select(_n.id, _n.facts, _n.status, _n.counts, _n.completed_at).where(one_of(_n.id, "ids")), lists=("ids",)
-)
-
-
-async def read_overviews(read: Reader, ids: Sequence[str]) -> list[Overview]:
-    """Notifications without their entries, in this order, a few at a time; those that are gone are left out."""
-    items: list[Overview] = []
-    begin, size = 0, 8
-    while begin < len(ids):
-        some = ids[begin : begin + size]
-        found, brought = await read(partial(_overviews, some))
-        open_ones = [key for key, overview in found.items() if overview is None]
-        found |= {item.notification.id: overview_of(item) for item in await read_stored(read, open_ones)}
-        items += [overview for key in some if (overview := found.get(key)) is not None]
-        begin += size
-        size = min(size * 2, _MOST_IN_A_STEP) if brought < _STEP_BYTES else max(size // 4, 1)
-    return items
-
-
-def _overviews(ids: Sequence[str]) -> Work[tuple[dict[str, Overview | None], int]]:
-    """Overviews from the rows alone; ``None`` where the calls must tell. And how much text that was."""
-    [found] = yield [(_OVERVIEWS, {"ids": list(ids)})]
-    overviews = {
-        key: None if status is None or counts is None else decode_overview(facts, status, counts, completed_at)
-        for key, facts, status, counts, completed_at in found.rows
-    }
-    return overviews, sum(len(row[1]) for row in found.rows)

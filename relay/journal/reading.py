@@ -46,21 +46,22 @@ _is_owned = _n.state == word("owned")
 _is_queued = _n.state == word("queued")
 
 _BY_IDS = select(*COLUMNS).where(one_of(_n.id, "ids"))
-_FIND = Statement(_BY_IDS, lists=("ids",))
+FIND = Statement(_BY_IDS, lists=("ids",))
 _FIND_AND_LOCK = Statement(_BY_IDS.order_by(_n.id).with_for_update(key_share=True), lists=("ids",))
+CALL_COLUMNS = (
+    calls.c.notification_id,
+    calls.c.ordinal,
+    calls.c.state,
+    calls.c.route,
+    calls.c.level,
+    calls.c.dialled,
+    calls.c.recipients,
+    calls.c.outcomes,
+    calls.c.account,
+    calls.c.account_reason,
+)
 _CALLS = Statement(
-    select(
-        calls.c.notification_id,
-        calls.c.ordinal,
-        calls.c.state,
-        calls.c.route,
-        calls.c.level,
-        calls.c.dialled,
-        calls.c.recipients,
-        calls.c.outcomes,
-        calls.c.account,
-        calls.c.account_reason,
-    )
+    select(*CALL_COLUMNS)
     .where(one_of(calls.c.notification_id, "ids"))
     .order_by(calls.c.notification_id, calls.c.ordinal),
     lists=("ids",),
@@ -88,7 +89,7 @@ _OWNED = Statement(select(func.count()).select_from(notifications).where(_is_own
 def load_rows(ids: Sequence[str], *, lock: bool = False) -> Work[tuple[Sequence[Row], Sequence[Row]]]:
     """What :func:`load` decodes: the rows of notifications, and those of their calls."""
     wanted = {"ids": list(ids)}
-    found, their_calls = yield [(_FIND_AND_LOCK if lock else _FIND, wanted), (_CALLS, wanted)]
+    found, their_calls = yield [(_FIND_AND_LOCK if lock else FIND, wanted), (_CALLS, wanted)]
     return found.rows, their_calls.rows
 
 

@@ -40,6 +40,10 @@ class HeavyPlace(Protocol):
         """
         ...
 
+    def end(self) -> None:
+        """The work is done, or was given up; the block ends it too."""
+        ...
+
 
 class AskedWindow(Struct, frozen=True):
     """When a message may be sent, as it was asked for: times as ``20:00``, and a zone of the IANA database."""

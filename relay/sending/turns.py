@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from relay.domain.errors import Overloaded
 from relay.sending.ports import RETRY_SOON_SECONDS, Clock
@@ -112,27 +113,35 @@ class HeavyWork:
             raise _refuse(client, "This client has a large request under way, and as many waiting as may be.")
         self._asking[client] += 1
         own = self._own.setdefault(client, asyncio.Lock())
-        place = Place(client, self._places)
         try:
             await _wait_in_time(client, own)
-            try:
-                yield place
-            finally:
-                place.end()
-                own.release()
+        except BaseException:
+            self._leave(client)
+            raise
+        place = Place(client, self._places, partial(self._free, client, own))
+        try:
+            yield place
         finally:
-            self._asking[client] -= 1
-            if not self._asking[client]:
-                del self._asking[client], self._own[client]
+            place.end()
+
+    def _free(self, client: str, own: asyncio.Lock) -> None:
+        own.release()
+        self._leave(client)
+
+    def _leave(self, client: str) -> None:
+        self._asking[client] -= 1
+        if not self._asking[client]:
+            del self._asking[client], self._own[client]
 
 
 class Place:
     """A client's one heavy request."""
 
-    def __init__(self, client: str, places: asyncio.Semaphore) -> None:
+    def __init__(self, client: str, places: asyncio.Semaphore, free: Callable[[], None]) -> None:
         self._client = client
         self._places = places
-        self._begun = False
+        self._free = free
+        self._begun = self._ended = False
 
     async def begin(self) -> None:
         """Wait until it may be worked on, now that it was read: a body that is slow to come holds up nobody else.
@@ -144,9 +153,13 @@ class Place:
         self._begun = True
 
     def end(self) -> None:
-        """It is done, or was given up."""
+        """The work is done, or was given up; further times say nothing new."""
+        if self._ended:
+            return
+        self._ended = True
         if self._begun:
             self._places.release()
+        self._free()
 
 
 async def _wait_in_time(client: str, place: asyncio.Lock | asyncio.Semaphore) -> None:

@@ -1,7 +1,9 @@
 """Look-ups: every filter and all of them together, by index and in small steps; what is entered at leisure."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +16,8 @@ from relay.journal import filling, lookups
 from relay.journal import list_query as lists
 from relay.journal.base import StoredJournal
 from relay.journal.opening import open_journal
+from relay.journal.page_reading import CALLS_AT_ONCE, read_stored
+from relay.journal.statements import Work
 from relay.sending.ports import Claim, Cursor, Journal, JournalUnavailable, ListFilter, Quota, QuotaExhausted
 from support.journal import (
     DAY_MS,
@@ -23,6 +27,8 @@ from support.journal import (
     SENT,
     accept,
     audit,
+    ended,
+    first_call,
     found,
     listing,
     make_claim,
@@ -370,3 +376,41 @@ async def test_the_key_that_the_settings_give_is_the_one(store: Store) -> None:
 
     with pytest.raises(JournalUnavailable, match="other_hash_key"):
         await store.open()
+
+
+@pytest.mark.parametrize("is_done", [True, False], ids=["done", "under way"])
+async def test_very_many_calls_are_read_a_few_at_a_time_once_they_are_done(
+    journal: StoredJournal, is_done: bool
+) -> None:
+    count = 3 * CALLS_AT_ONCE
+    claim = make_claim(*MANY[:count], calls=[[place] for place in range(count)])
+    accepted = await accept(journal, claim)
+    for place in range(count):
+        last = is_done and place == count - 1
+        ref = first_call(accepted, place)
+        await journal.start_dialling(ref, "smsclone")
+        await journal.record(ref, (SENT,), ended=ended() if last else None)
+    small = make_claim(NUMBERS[0])
+    await send(journal, small)
+    rows: list[int] = []
+
+    def counted(work: Callable[[], Work[Any]]) -> Work[Any]:
+        """The same work; keeps how many rows it brought."""
+        steps = work()
+        try:
+            asked = next(steps)
+            while True:
+                results = yield asked
+                rows.append(sum(len(result.rows) for result in results))
+                asked = steps.send(results)
+        except StopIteration as end:
+            return end.value
+
+    async def read(work: Callable[[], Work[Any]]) -> Any:
+        return await journal._read(partial(counted, work))
+
+    asked = [claim.notification.id, "no-such-notification", small.notification.id]
+    items = await read_stored(read, asked)
+
+    assert items == [await found(journal, claim), await found(journal, small)]
+    assert (max(rows) <= 2 * (CALLS_AT_ONCE + 1)) is is_done, "what is under way is read at one moment"

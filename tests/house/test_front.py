@@ -76,8 +76,8 @@ def test_nothing_is_answered_past_litestar_but_what_litestar_cannot_answer() -> 
         if "http.response.start" in path.read_text() and "sandbox" not in path.parts
     }
 
-    # A whole answer; OPTIONS and what goes out; what is refused under overload before anything of it is read.
-    assert answering == {"http/asgi.py", "http/edge.py", "http/shedding.py"}
+    # A whole answer, and one in pieces; OPTIONS and what goes out; what is refused under overload before it is read.
+    assert answering == {"http/asgi.py", "http/pieces.py", "http/edge.py", "http/shedding.py"}
 
 
 ROUTE = '''

@@ -146,7 +146,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(for_seconds: float) -> None:
         seconds.append(for_seconds)
 
-    monkeypatch.setattr("relay.http.notifications.asyncio.sleep", sleep)
+    monkeypatch.setattr("relay.http.request.asyncio.sleep", sleep)
     return seconds
 
 

@@ -136,6 +136,26 @@ async def test_a_request_that_is_still_read_keeps_no_other_client_from_working()
     assert order == ["quick"]
 
 
+async def test_a_place_that_was_given_up_early_is_free_and_is_given_up_once() -> None:
+    heavy, order, go_on = HeavyWork(), list[str](), asyncio.Event()
+    go_on.set()
+
+    async with AsyncExitStack() as stack:
+        for i in range(AT_ONCE):
+            place = await stack.enter_async_context(heavy.enter(f"answering-{i}"))
+            await place.begin()
+            place.end()
+        await asyncio.gather(*(begin(heavy, f"answering-{i}", order, go_on) for i in range(AT_ONCE)))
+    go_on.clear()
+    tasks = [asyncio.ensure_future(begin(heavy, f"client-{i}", order, go_on)) for i in range(AT_ONCE + 1)]
+    await settle()
+    begun = len(order) - AT_ONCE
+    go_on.set()
+    await asyncio.gather(*tasks)
+
+    assert begun == AT_ONCE, "no more than before"
+
+
 async def test_more_than_may_wait_are_refused_with_a_reason_and_leave_no_trace() -> None:
     heavy, order, go_on = HeavyWork(), list[str](), asyncio.Event()
 
