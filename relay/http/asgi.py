@@ -68,15 +68,11 @@ class WireResponse(Struct, frozen=True):
         await send({"type": "http.response.body", "body": self.body})
 
 
-_HEAD = "relay.head"
-
-
-def keep_head(scope: Scope, head: Head) -> None:
-    """Keep the head where :func:`head_of` finds it."""
-    scope[_HEAD] = head
+HEAD = "relay.head"
+"""Where the edge keeps the head in the scope."""
 
 
 def head_of(scope: Any) -> Head:
     """The head of the request that this scope belongs to."""
-    head: Head = scope[_HEAD]
+    head: Head = scope[HEAD]
     return head

@@ -48,12 +48,6 @@ class KeyEntry(Struct, frozen=True):
     expires_at: int | None = None
 
 
-class _Known(Struct, frozen=True):
-    digest: bytes
-    client: str
-    expires_at: int | None
-
-
 class KeyRing:
     """The keys of all clients, by id. Immutable: a reload of the settings makes another one.
 
@@ -62,17 +56,16 @@ class KeyRing:
     """
 
     def __init__(self, entries: Iterable[KeyEntry]) -> None:
-        self._keys: dict[bytes, tuple[_Known, ...]] = {}
+        self._keys: dict[bytes, tuple[tuple[bytes, KeyEntry], ...]] = {}
         for entry in entries:
             key_id = entry.key_id.encode("ascii")
-            known = _Known(bytes.fromhex(entry.sha256), entry.client, entry.expires_at)
-            self._keys[key_id] = (*self._keys.get(key_id, ()), known)
+            self._keys[key_id] = (*self._keys.get(key_id, ()), (bytes.fromhex(entry.sha256), entry))
 
     def name_client(self, authorization: bytes) -> str | None:
         """Give the name of the client whose key an ``Authorization`` header names. The key is not checked."""
         named = _KEY_ID.match(authorization)
         known_keys = self._keys.get(named[1]) if named is not None else None
-        return None if known_keys is None else known_keys[0].client
+        return None if known_keys is None else known_keys[0][1].client
 
     def find(self, authorization: bytes | None, now_ms: int) -> tuple[str, str] | None:
         """Give the client whose key an ``Authorization`` header holds, and the key's id, or ``None``.
@@ -92,9 +85,9 @@ class KeyRing:
         if known_keys is None:
             hmac.compare_digest(digest, _NOBODYS_DIGEST)
             return None
-        for known in known_keys:
-            if hmac.compare_digest(digest, known.digest) and (known.expires_at is None or now_ms < known.expires_at):
-                return known.client, key_id.decode("ascii")
+        for known_digest, entry in known_keys:
+            if hmac.compare_digest(digest, known_digest) and (entry.expires_at is None or now_ms < entry.expires_at):
+                return entry.client, entry.key_id
         return None
 
 

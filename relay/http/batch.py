@@ -26,7 +26,7 @@ from relay.http.bodies import (
     count_commas,
     refuse_size,
 )
-from relay.http.headers import LONGEST_KEY, invalid_key, is_idempotency_key, read_made_at, require_key
+from relay.http.headers import LONGEST_KEY, invalid_key, is_idempotency_key, judge_key
 from relay.http.openapi import ANY_BODY, ANY_CALLER, JSON, LIMITS, NDJSON, UNAVAILABLE, Answered, Content, described
 from relay.http.parameters import Service
 from relay.http.problems import PASSING, PROBLEMS, complete_errors, problem_body, problem_headers
@@ -105,8 +105,8 @@ def _judge_item(
         own_key = request.idempotency_key
         if own_key is not None and not is_idempotency_key(own_key):
             raise invalid_key(f"An idempotency_key is 1 to {LONGEST_KEY} visible ASCII characters.")
-        key = require_key(own_key or _derive_key(header_key, index), required=caller.client.require_idempotency_key)
-        return to_submission(request, key, read_made_at(own_key or header_key, caller.client))
+        made_at = judge_key(own_key or header_key, caller.client)
+        return to_submission(request, own_key or _derive_key(header_key, index), made_at)
     except Malformed as malformed:
         return complete_errors(malformed, sending, caller, asynchronous=True)
     except Refusal as refusal:

@@ -61,23 +61,19 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
     encoding = head.fields.get(b"content-encoding")
     if encoding is not None and (encoding.lower() != b"identity" or b"content-encoding" in head.repeated):
         raise Refusal(ProblemCode.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without Content-Encoding.")
-    announced = _announced_length(head.fields.get(b"content-length"))
-    if announced is not None and announced > limit:
-        raise refuse_size(limit)
+    announced: int | None = None
+    if (length := head.fields.get(b"content-length")) is not None:
+        if len(length) > 19 or not length.isdigit():
+            raise Refusal(ProblemCode.BAD_REQUEST, "Content-Length is not a number of bytes.")
+        announced = int(length)
+        if announced > limit:
+            raise refuse_size(limit)
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             return await _collect(receive, limit, announced)
     except TimeoutError:
         detail = f"The body did not arrive within {DEADLINE_SECONDS:.0f} seconds."
         raise Refusal(ProblemCode.BAD_REQUEST, detail) from None
-
-
-def _announced_length(value: bytes | None) -> int | None:
-    if value is None:
-        return None
-    if len(value) > 19 or not value.isdigit():
-        raise Refusal(ProblemCode.BAD_REQUEST, "Content-Length is not a number of bytes.")
-    return int(value)
 
 
 async def _collect(receive: Receive, limit: int, announced: int | None) -> bytes:

@@ -16,6 +16,7 @@ from litestar.utils import normalize_path
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import Refusal
 from relay.http.asgi import (
+    HEAD,
     AsgiApplication,
     Head,
     Header,
@@ -25,7 +26,6 @@ from relay.http.asgi import (
     Send,
     WireResponse,
     head_of,
-    keep_head,
 )
 from relay.http.headers import parse_request_id
 from relay.http.problems import PROBLEM_JSON, render_problem
@@ -136,7 +136,7 @@ class Edge:
         method, path = scope["method"], scope["path"]
         head = Head(scope["headers"])
         head.request_id = parse_request_id(head.fields.get(b"x-request-id")) or self._ids.new_id()
-        keep_head(scope, head)
+        scope[HEAD] = head
         name_request(head.request_id)
         outgoing = Outgoing(send, head.request_id, bodiless=method == "HEAD")
         try:

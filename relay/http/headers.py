@@ -135,29 +135,23 @@ def is_idempotency_key(text: str) -> bool:
     return 0 < len(text) <= LONGEST_KEY and all("!" <= character <= "~" for character in text)
 
 
-def require_key(key: str | None, *, required: bool) -> str | None:
-    """Give the key back, or refuse where the client's settings require one.
-
-    Raises:
-        Refusal: ``invalid_idempotency_key``.
-    """
-    if key is None and required:
-        raise invalid_key("This client's settings require an Idempotency-Key with every send.")
-    return key
-
-
-def read_made_at(carrier: str | None, client: Client) -> int | None:
-    """When a key was made, in milliseconds since 1970-01-01 UTC, for a client whose keys say so.
+def judge_key(key: str | None, client: Client) -> int | None:
+    """Hold a key against the settings of its client; says when it was made where they have keys carry their time.
 
     Args:
-        carrier: the key as the client sent it.
+        key: as the client sent it.
+
+    Returns:
+        Milliseconds since 1970-01-01 UTC, or ``None``.
 
     Raises:
-        Refusal: ``invalid_idempotency_key``; it is neither a UUIDv7 nor a ULID.
+        Refusal: ``invalid_idempotency_key``: one is required, or it is neither a UUIDv7 nor a ULID.
     """
-    if carrier is None or not client.keys_carry_time:
+    if key is None and client.require_idempotency_key:
+        raise invalid_key("This client's settings require an Idempotency-Key with every send.")
+    if key is None or not client.keys_carry_time:
         return None
-    made_at = read_key_time(carrier)
+    made_at = read_key_time(key)
     if made_at is None:
         raise invalid_key("This client's keys carry their time: send a UUIDv7 or a ULID.")
     return made_at

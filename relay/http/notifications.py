@@ -17,7 +17,7 @@ from relay.http.answers import (
     show_notification,
 )
 from relay.http.asgi import WireResponse
-from relay.http.headers import read_made_at, require_key
+from relay.http.headers import judge_key
 from relay.http.listing import (
     PAGE,
     answer_page,
@@ -106,8 +106,8 @@ class NotificationController(Controller):
         """Send: 200 with outcomes, 202 with ``Prefer: respond-async``, or a problem."""
         sending: Sending = request.app.state.sending
         caller = request.user
-        key = require_key(request.head.idempotency_key, required=caller.client.require_idempotency_key)
-        made_at = read_made_at(key, caller.client)
+        key = request.head.idempotency_key
+        made_at = judge_key(key, caller.client)
         preferences = request.preferences
         if preferences.respond_async:
             submission = to_submission(decode(await request.body(), NotificationRequest), key, made_at)
