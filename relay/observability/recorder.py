@@ -48,7 +48,6 @@ class Recorder:
         self._accounts_with_unknown: set[str] = set()
         self._records: dict[type, Callable[[Any], None]] = {
             events.Refused: self._refused,
-            events.RouteChosen: self._route_chosen,
             events.WordsHit: self._words_hit,
             events.WordsMissed: self._words_missed,
             events.KeyChecked: self._key_checked,
@@ -181,9 +180,6 @@ class Recorder:
         log = self._logger.debug if event.code is ProblemCode.OVERLOADED else self._logger.info
         log("notification.refused", **fields, limit=event.limit)
 
-    def _route_chosen(self, event: events.RouteChosen) -> None:
-        self._metrics.add("relay_route_decisions_total", event.requested, event.used, event.reason)
-
     def _words_hit(self, event: events.WordsHit) -> None:
         self._metrics.add("relay_prefilter_hits_total", event.category, event.action)
         self._logger.debug("prefilter.hit", category=event.category, action=event.action, field=event.field)
@@ -197,6 +193,7 @@ class Recorder:
         self._metrics.add("relay_idempotency_total", event.result)
 
     def _claimed(self, event: events.NotificationClaimed) -> None:
+        self._metrics.add("relay_route_decisions_total", event.route_requested, event.route, event.route_reason)
         segments = event.segments * event.recipients
         self._metrics.add("relay_segments_total", event.client, event.encoding, amount=segments)
         # If the caller waits, the line of the end follows in a moment; this one is for those who do not wait.

@@ -162,6 +162,7 @@ class Acceptance:
         due_at, waiting = None, None
         if mode is Mode.ASYNCHRONOUS:
             due_at, waiting = _find_due(prepared, now)
+        quota, budget, cap = self._limits(prepared, caller, notification)
         return Claim(
             notification=notification,
             calls=prepared.calls,
@@ -169,9 +170,9 @@ class Acceptance:
             waiting=waiting,
             dials=dials,
             key_window_ms=self._policy.key_window_of(caller.client),
-            quota=self._quota(prepared, caller, now),
-            budget=self._budget(prepared, caller, notification),
-            cap=self._cap(notification),
+            quota=quota,
+            budget=budget,
+            cap=cap,
             deduplication=prepared.submission.deduplication or self._repetition(prepared, caller),
         )
 
@@ -187,18 +188,16 @@ class Acceptance:
         key = hmac.digest(self._policy.hash_key, b"repeat\0" + msgspec.json.encode(facts), hashlib.sha256)
         return Deduplication(key, window * 1000, counts_sent=True, anew=submission.allow_repeat)
 
-    def judge_key(self, prepared: Prepared) -> Refusal | None:
-        """Say why a key that nobody knows may not be used, for a client whose keys carry their time."""
+    def find_refusal(self, prepared: Prepared) -> Refusal | None:
+        """Say what a new request is refused for: first for its key, where keys of its client carry their time."""
         made_at, now = prepared.submission.key_made_at, self._clock.now_ms()
-        if made_at is None:
-            return None
-        if made_at > now + MOST_AHEAD_MS:
+        if made_at is not None and made_at > now + MOST_AHEAD_MS:
             detail = "The Idempotency-Key's own time is more than 5 minutes ahead; set the clock right."
             return Refusal(ProblemCode.INVALID_IDEMPOTENCY_KEY, detail)
-        if made_at < now - self._policy.key_window_ms:
+        if made_at is not None and made_at < now - self._policy.key_window_ms:
             detail = "The Idempotency-Key is older than keys are kept, so nobody knows whether it was used before."
             return Refusal(ProblemCode.IDEMPOTENCY_KEY_EXPIRED, detail)
-        return None
+        return next(iter(prepared.refusals), None)
 
     def _notification(self, prepared: Prepared, caller: Caller, mode: Mode, now: int) -> Notification:
         submission, route = prepared.submission, prepared.route
@@ -278,37 +277,34 @@ class Acceptance:
         )
         return hmac.digest(self._policy.hash_key, b"request\0" + msgspec.json.encode(facts), hashlib.sha256)
 
-    def _quota(self, prepared: Prepared, caller: Caller, now: int) -> Quota | None:
-        limit = caller.client.recipients_per_day
-        if limit is None:
-            return None
-        return Quota(day=day_of(now, self._policy.day_zone), recipients=prepared.dialable, limit=limit)
-
-    def _budget(self, prepared: Prepared, caller: Caller, notification: Notification) -> Budget | None:
-        """What it may cost, at the dearest account that may take it, in the month in which it is to be sent."""
-        limit = caller.client.units_per_month
-        if limit is None or caller.client.sandbox:
-            return None
-        dearest = find_dearest(self._policy.prices, caller.client.accounts, notification.route.used)
-        return Budget(
-            month=day_of(_sent_from(notification), self._policy.day_zone)[:7],
-            each=int(notification.text.segments * dearest * MICRO),
-            recipients=prepared.dialable,
-            limit=int(limit * MICRO),
-        )
-
-    def _cap(self, notification: Notification) -> Cap | None:
-        limit = self._policy.send_limits.get(notification.message_type)
-        if limit is None:
-            return None
-        prefix = b"number\0" + notification.message_type.value.encode() + b"\0"
-        hashes = {
-            index: hmac.digest(
-                self._policy.hash_key, prefix + (notification.entries[index].number or "").encode(), "sha256"
+    def _limits(
+        self, prepared: Prepared, caller: Caller, notification: Notification
+    ) -> tuple[Quota | None, Budget | None, Cap | None]:
+        """What it counts under: its client's recipients of a day and units of a month, and each number's messages."""
+        client, policy = caller.client, self._policy
+        quota, budget, cap = None, None, None
+        if client.recipients_per_day is not None:
+            day = day_of(notification.created_at, policy.day_zone)
+            quota = Quota(day=day, recipients=prepared.dialable, limit=client.recipients_per_day)
+        if client.units_per_month is not None and not client.sandbox:
+            # At the dearest account that may take it, in the month in which it is to be sent.
+            dearest = find_dearest(policy.prices, client.accounts, notification.route.used)
+            budget = Budget(
+                month=day_of(_sent_from(notification), policy.day_zone)[:7],
+                each=int(notification.text.segments * dearest * MICRO),
+                recipients=prepared.dialable,
+                limit=int(client.units_per_month * MICRO),
             )
-            for index in notification.dialable()
-        }
-        return Cap(notification.message_type, limit.sends, limit.window_seconds * 1000, hashes)
+        if (limit := policy.send_limits.get(notification.message_type)) is not None:
+            prefix = b"number\0" + notification.message_type.value.encode() + b"\0"
+            hashes = {
+                index: hmac.digest(
+                    policy.hash_key, prefix + (notification.entries[index].number or "").encode(), "sha256"
+                )
+                for index in notification.dialable()
+            }
+            cap = Cap(notification.message_type, limit.sends, limit.window_seconds * 1000, hashes)
+        return quota, budget, cap
 
     def _read(self, prepared: Prepared, caller: Caller, claim: Claim, result: ClaimResult) -> Lease | Answer | Refusal:
         match result:

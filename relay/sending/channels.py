@@ -37,10 +37,11 @@ class Permit:
     """The right to make one call over a channel: one of its bulkhead's permits and, while its breaker is half open, the
     trial. To be made where a permit of the bulkhead was just acquired and the breaker lets calls through."""
 
-    __slots__ = ("_asker", "_call", "_channel", "_is_trial", "reason")
+    __slots__ = ("_asker", "_call", "_is_trial", "channel", "reason")
 
     def __init__(self, channel: Channel, asker: Asker, reason: AccountReason | None = None) -> None:
-        self._channel = channel
+        self.channel = channel
+        """Where the call is made."""
         self.reason = reason
         """Why it is not over the client's first account."""
         self._asker = asker
@@ -49,25 +50,20 @@ class Permit:
 
     def begin(self, now: float) -> None:
         """The call is made. ``now`` is monotonic seconds."""
-        self._call = self._channel.breaker.begin_waiting(now)
-
-    @property
-    def channel(self) -> Channel:
-        """Where the call is made."""
-        return self._channel
+        self._call = self.channel.breaker.begin_waiting(now)
 
     def give_back(self) -> None:
         """The call was not made."""
-        self._channel.breaker.end_waiting(self._call)
-        self._channel.bulkhead.release(self._asker)
+        self.channel.breaker.end_waiting(self._call)
+        self.channel.bulkhead.release(self._asker)
         if self._is_trial:
-            self._channel.breaker.withdraw_trial()
+            self.channel.breaker.withdraw_trial()
 
     def settle(self, result: SendResult, now: float) -> None:
         """The call is over. ``now`` is monotonic seconds."""
-        self._channel.bulkhead.release(self._asker)
-        self._channel.breaker.end_waiting(self._call)
-        self._channel.breaker.record_send(result, now, trial=self._is_trial)
+        self.channel.bulkhead.release(self._asker)
+        self.channel.breaker.end_waiting(self._call)
+        self.channel.breaker.record_send(result, now, trial=self._is_trial)
 
 
 class Channels(Struct, frozen=True):

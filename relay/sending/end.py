@@ -43,13 +43,13 @@ async def _requeue(delivery: Delivery, until_ms: int) -> None:
 
 async def _read_again(delivery: Delivery) -> None:
     """Another process owns the notification now, or it was cancelled: the journal knows better than we do."""
+    stored = None
     try:
         stored = await delivery.runtime.journal.find(delivery.notification.id)
     except JournalUnavailable as failure:
         delivery.runtime.events.emit(JournalFailed(during="find", reason=failure.reason))
-    else:
-        if stored is not None:
-            delivery.replace(stored)
+    if stored is not None:
+        delivery.replace(stored)
 
 
 async def close_after_bug(delivery: Delivery) -> None:

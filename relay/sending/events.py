@@ -41,14 +41,6 @@ class Refused(Struct, frozen=True, kw_only=True):
     """Why there was no place, where all were held."""
 
 
-class RouteChosen(Struct, frozen=True, kw_only=True):
-    """The decision for one notification that got as far as a route."""
-
-    requested: RequestedRoute
-    used: Route
-    reason: RouteReason
-
-
 class WordsHit(Struct, frozen=True, kw_only=True):
     """One hit of the prefilter; ``action`` is ``block`` or ``warn``, ``field`` is ``sender`` or ``message``."""
 
@@ -85,6 +77,8 @@ class NotificationClaimed(Struct, frozen=True, kw_only=True):
     segments: int
     recipients: int
     calls: int
+    route_requested: RequestedRoute
+    route_reason: RouteReason
     traceparent: str | None = None
 
 
@@ -252,7 +246,6 @@ class TaskFailed(Struct, frozen=True, kw_only=True):
 
 Event = (
     Refused
-    | RouteChosen
     | WordsHit
     | WordsMissed
     | KeyChecked

@@ -5,7 +5,7 @@ when a caller goes away nothing changes here.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -80,7 +80,7 @@ class Lifecycle:
         try:
             prepared = self._prepare(submission, caller, asynchronous=False)
             asker = Asker(caller.client.name, submission.message_type)
-            refusal = next(self._refusals_of(prepared), None) or self._find_obstacle(channels, prepared.sender, asker)
+            refusal = self._acceptance.find_refusal(prepared) or self._find_obstacle(channels, prepared.sender, asker)
             if refusal is not None:
                 return await self._answer_again(prepared, caller, refusal)
             answer: asyncio.Future[Answer | Refusal] = asyncio.get_running_loop().create_future()
@@ -114,8 +114,10 @@ class Lifecycle:
         try:
             if len(prepared.calls) == 1:
                 permit = take_permit_early(asker.client, prepared, channels, self._runtime, deadline=deadline)
-            claimed = prepared if permit is None else _over(permit, prepared)
-            [outcome] = await self._acceptance.claim([claimed], caller, Mode.SYNCHRONOUS, dials=permit is not None)
+            if permit is not None:  # the one call goes over the account that the permit is of
+                call = replace(prepared.calls[0], account=permit.channel.account, account_reason=permit.reason)
+                prepared = replace(prepared, calls=(call,))
+            [outcome] = await self._acceptance.claim([prepared], caller, Mode.SYNCHRONOUS, dials=permit is not None)
             if permit is not None and not isinstance(outcome, DialLease):
                 permit.give_back()
                 permit = None
@@ -181,7 +183,7 @@ class Lifecycle:
         try:
             submission = await self._read_recipients(submission, slices)
             prepared = self._prepare(submission, caller, asynchronous=True, limited=True)
-            refusal = next(self._refusals_of(prepared), None) or find_stop(self._runtime.switches)
+            refusal = self._acceptance.find_refusal(prepared) or find_stop(self._runtime.switches)
             return prepared if refusal is None else await self._answer_again(prepared, caller, refusal)
         except Refusal as refusal:
             self._report.refused(refusal)
@@ -279,13 +281,6 @@ class Lifecycle:
         self._report.words_hit(prepared)
         return prepared
 
-    def _refusals_of(self, prepared: Prepared) -> Iterator[Refusal]:
-        """What a new request would be refused for, its key first."""
-        about_key = self._acceptance.judge_key(prepared)
-        if about_key is not None:
-            yield about_key
-        yield from prepared.refusals
-
     def _find_obstacle(self, channels: Sequence[Channel], sender: str, asker: Asker) -> Refusal | None:
         """Say why a caller who waits is not served now; else count the caller as under way."""
         registered = [channel for channel in channels if channel.has_registered(sender)]
@@ -359,9 +354,3 @@ class Lifecycle:
         )
         await record(delivery, call, step)
         self._report.call_finished(delivery.notification, call, result)
-
-
-def _over(permit: Permit, prepared: Prepared) -> Prepared:
-    """The same with its one call dialled over the account that the permit is of."""
-    [call] = prepared.calls
-    return replace(prepared, calls=(replace(call, account=permit.channel.account, account_reason=permit.reason),))

@@ -150,7 +150,12 @@ def prepare(
     too_long = evaluation.text.facts.segments > MOST_SEGMENTS
     if too_long or not all(is_well_formed(error) for error in errors):
         raise validation_failed(errors)
-    calls = evaluation.run(upstream, registered=registered)
+    if errors:
+        evaluation.refusals.append(validation_failed(errors))
+    evaluation.check_permissions(registered=registered)
+    evaluation.check_words()
+    evaluation.check_hours()
+    calls = evaluation.plan(upstream)
     return Prepared(
         submission=evaluation.submission,
         sender=evaluation.sender,
@@ -280,15 +285,6 @@ class Evaluation:
             *self._check_window(),
         ]
 
-    def run(self, upstream: Upstream, *, registered: bool) -> tuple[PlannedCall, ...]:
-        """Collect what a send would be refused for although it is well formed, and plan its calls."""
-        if self.errors:
-            self.refusals.append(validation_failed(self.errors))
-        self._check_permissions(registered=registered)
-        self._check_words()
-        self._check_hours()
-        return self._plan(upstream)
-
     # --- fields -----------------------------------------------------------------------------------------------------
 
     def _check_sender(self) -> list[FieldError]:
@@ -397,7 +393,8 @@ class Evaluation:
 
     # --- what is well formed, and may be refused ---------------------------------------------------------------------
 
-    def _check_permissions(self, *, registered: bool) -> None:
+    def check_permissions(self, *, registered: bool) -> None:
+        """Whether the client may do this: template, sender, message type, route."""
         message_type, requested = self.submission.message_type, self.submission.route
         if self.client.templates_only and self.submission.template is None and self.submission.resend_of is None:
             detail = "This client sends by templates only: name one, with its values. GET /v1/templates lists them."
@@ -420,7 +417,8 @@ class Evaluation:
         except NotAllowed as refusal:
             self.refusals.append(refusal)
 
-    def _check_words(self) -> None:
+    def check_words(self) -> None:
+        """Search sender and message for the words of the lists."""
         submission, refusals = self.submission, []
         blocking = () if submission.words_only_warn else ("block",)
         texts: dict[_Field, str] = {"sender": self.sender, "message": submission.message}
@@ -436,7 +434,8 @@ class Evaluation:
             self.warnings += [_word_warning(one.hit) for one in found if one.action not in blocking]
         self.refusals += refusals
 
-    def _check_hours(self) -> None:
+    def check_hours(self) -> None:
+        """Whether it may be sent at its time; who does not wait is held, who waits is refused."""
         hours = self.rules.hours.get(self.submission.message_type)
         windows = self.windows if hours is None else [hours, *self.windows]
         try:
@@ -450,7 +449,7 @@ class Evaluation:
         until, seconds = self.closed.until, (self.closed.until - self.now_ms) / 1000
         self.refusals.append(OutsideHours(code, detail, allowed_from=until, retry_after_seconds=seconds))
 
-    def _plan(self, upstream: Upstream) -> tuple[PlannedCall, ...]:
+    def plan(self, upstream: Upstream) -> tuple[PlannedCall, ...]:
         """Split the recipients into calls; where not even one fits into a URL, that is a refusal."""
         route = self.route.used if self.route is not None else Route.NORMAL
         dialable = [i for i, e in enumerate(self.entries) if e.number is not None and e.duplicate_of is None]

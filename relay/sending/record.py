@@ -6,6 +6,7 @@ answered from memory if that takes long.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -30,36 +31,29 @@ async def record(delivery: Delivery, call: Call, step: Step, *, undialled: bool 
         undialled: whether the journal never gave this process the right to dial the call. Whoever took the
             notification over may be dialling it by now, and that is not ours to close.
     """
-    if not step.follow_ups:
-        await _record(delivery, call, step, undialled)
-        return
-    async with delivery.follow_up_lock:
-        await _record(delivery, call, step, undialled)
+    async with delivery.follow_up_lock if step.follow_ups else nullcontext():
+        delivery.keep(replace(delivery.calls[call.ordinal], state=CallState.DONE, outcomes=step.outcomes))
+        ended = None
+        if delivery.unfinished == 1 and not step.follow_ups:
+            ended = await delivery.conclude()
+        result, repeated = await _write(delivery, call, step, ended, undialled=undialled)
+        delivery.unfinished -= 1
+        if result is RecordResult.STALE and not repeated:
+            if call.ordinal not in delivery.late or not await _take_up(delivery, call):
+                delivery.lost = True
+            return
+        # A repeated write that finds the call done may have met its own first attempt or a late answer's record: only
+        # the plain case has certainly written the end too.
+        delivery.written_end = ended if result is RecordResult.RECORDED else None
+        for planned in step.follow_ups:
+            delivery.add(planned)
+        if step.hold_until is not None:
+            delivery.hold(step.hold_until)
 
 
 async def record_unsent(delivery: Delivery, call: Call, code: Code, *, undialled: bool = False) -> None:
     """Write one outcome for everyone of a call that will not be made, or of which nobody knows more."""
     await record(delivery, call, Step((Outcome(code=code),) * len(call.recipients)), undialled=undialled)
-
-
-async def _record(delivery: Delivery, call: Call, step: Step, undialled: bool) -> None:
-    delivery.keep(replace(delivery.calls[call.ordinal], state=CallState.DONE, outcomes=step.outcomes))
-    ended = None
-    if delivery.unfinished == 1 and not step.follow_ups:
-        ended = await delivery.conclude()
-    result, repeated = await _write(delivery, call, step, ended, undialled=undialled)
-    delivery.unfinished -= 1
-    if result is RecordResult.STALE and not repeated:
-        if call.ordinal not in delivery.late or not await _take_up(delivery, call):
-            delivery.lost = True
-        return
-    # A repeated write that finds the call done may have met its own first attempt or a late answer's record: only
-    # the plain case has certainly written the end too.
-    delivery.written_end = ended if result is RecordResult.RECORDED else None
-    for planned in step.follow_ups:
-        delivery.add(planned)
-    if step.hold_until is not None:
-        delivery.hold(step.hold_until)
 
 
 async def _take_up(delivery: Delivery, call: Call) -> bool:

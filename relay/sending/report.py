@@ -9,7 +9,6 @@ from relay.sending.events import (
     KeyChecked,
     NotificationClaimed,
     NotificationCompleted,
-    RouteChosen,
     WordsHit,
     WordsMissed,
 )
@@ -59,7 +58,6 @@ class Report:
         """A notification is in the journal, and this way it goes."""
         notification = stored.notification
         route = notification.route
-        self._events.emit(RouteChosen(requested=route.requested, used=route.used, reason=route.reason))
         self._events.emit(
             NotificationClaimed(
                 notification_id=notification.id,
@@ -72,6 +70,8 @@ class Report:
                 segments=notification.text.segments,
                 recipients=prepared.dialable,
                 calls=len(prepared.calls),
+                route_requested=route.requested,
+                route_reason=route.reason,
                 traceparent=notification.traceparent,
             )
         )

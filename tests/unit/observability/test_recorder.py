@@ -47,6 +47,8 @@ CLAIMED = events.NotificationClaimed(
     segments=2,
     recipients=3,
     calls=1,
+    route_requested=RequestedRoute.AUTO,
+    route_reason=RouteReason.CONFIGURED,
 )
 FINISHED = events.CallFinished(
     account="smsclone",
@@ -87,10 +89,6 @@ EVENTS: dict[type, tuple[events.Event, str | None]] = {
     events.Refused: (
         events.Refused(stage="prepare", code=ProblemCode.BLOCKED_WORDS, client="billing", source=Source.API),
         "notification.refused",
-    ),
-    events.RouteChosen: (
-        events.RouteChosen(requested=RequestedRoute.AUTO, used=Route.DND, reason=RouteReason.CONFIGURED),
-        None,
     ),
     events.WordsHit: (events.WordsHit(category="prize", action="warn", field="message"), "prefilter.hit"),
     events.WordsMissed: (
@@ -284,10 +282,10 @@ def test_the_queue_and_the_switch_are_shown(recorder: Recorder, metrics: Metrics
 
 
 def test_decisions_keys_and_words_are_counted(recorder: Recorder, metrics: Metrics) -> None:
-    for kind in (events.RouteChosen, events.KeyChecked, events.WordsHit, events.WordsMissed):
+    for kind in (events.NotificationClaimed, events.KeyChecked, events.WordsHit, events.WordsMissed):
         recorder.emit(EVENTS[kind][0])
 
-    decided = {"requested": "auto", "used": "dnd", "reason": "configured"}
+    decided = {"requested": "auto", "used": "dnd-fallback", "reason": "configured"}
     assert value(metrics, "relay_route_decisions_total", **decided) == 1
     assert value(metrics, "relay_idempotency_total", result="replayed") == 1
     assert value(metrics, "relay_prefilter_hits_total", category="prize", action="warn") == 1

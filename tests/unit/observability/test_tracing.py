@@ -15,7 +15,9 @@ from relay.domain.codes import (
     Encoding,
     MessageType,
     NotificationStatus,
+    RequestedRoute,
     Route,
+    RouteReason,
     Source,
     Status,
 )
@@ -182,7 +184,15 @@ def follow_ups(traceparent: str | None) -> list[events.Event]:
         "traceparent": traceparent,
     }
     return [
-        events.NotificationClaimed(**common, encoding=Encoding.GSM_7, segments=1, recipients=1, calls=1),
+        events.NotificationClaimed(
+            **common,
+            encoding=Encoding.GSM_7,
+            segments=1,
+            recipients=1,
+            calls=1,
+            route_requested=RequestedRoute.AUTO,
+            route_reason=RouteReason.DEFAULT,
+        ),
         events.CallFinished(
             account="smsclone",
             account_reason=None,

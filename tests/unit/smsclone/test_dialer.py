@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from base64 import b64encode
 
 import pytest
@@ -68,6 +69,16 @@ async def test_an_address_that_refuses_is_passed_over() -> None:
 
         assert connection.is_open
         connection.close()
+
+
+async def test_a_handshake_that_fails_after_an_address_was_passed_over_leaves_nothing_open() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        dialer = Dialer(Origin("https", "sms.example", port), tls=ssl.create_default_context(), proxy=None)
+
+        with pytest.raises(OSError):  # noqa: PT011 — a reset or the end of the stream, as the system has it
+            await dial(dialer, "127.0.0.9", "127.0.0.1")
 
 
 async def test_an_address_that_is_silent_costs_only_a_head_start() -> None:
