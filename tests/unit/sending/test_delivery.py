@@ -418,7 +418,7 @@ async def test_what_expires_while_it_waits_for_a_permit_is_not_dialled(scene: Sc
 
 
 async def test_what_is_gone_when_it_is_read_again_is_told_as_it_was(scene: Scene) -> None:
-    async def refuse(_real: Any, _ref: Any) -> bool:
+    async def refuse(_real: Any, *_: Any) -> bool:
         return False
 
     async def find_nothing(_real: Any, *_: Any) -> None:
