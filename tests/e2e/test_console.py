@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from relay.http.console import FILES, HEADERS
-from support.browser import CHROMIUM, Watched, running_browser
+from support.browser import CHROMIUM, Watched, new_page, running_browser
 from support.relay import ClientKey, RelayProcess, make_client, running_relay
 from support.upstream import Request, Upstream, running_upstream, send_all
 
@@ -67,8 +67,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, relay: RelayProcess) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1280, "height": 900})
-    opened.set_default_timeout(20_000)
+    opened = new_page(browser)
     watched = Watched(opened, relay.base_url)
     opened.goto(f"{relay.base_url}/console")
     yield opened
@@ -177,7 +176,7 @@ def test_a_whole_number_is_shown_for_the_key_and_the_audit_names_who_looked(
 def test_thirty_seven_unknown_outcomes_are_seen_at_a_glance_and_settled_at_once(desk: Desk, page: Page) -> None:
     lost = [desk.send(SILENT, reference=f"code-{number}") for number in range(37)]
     assert {each["status"] for each in lost} == {"unknown"}
-    expect(page.locator("#open-unknown")).to_contain_text("37", timeout=30_000)
+    expect(page.locator("#open-unknown")).to_contain_text("37")
     expect(page.locator("#unknown-badge")).to_have_text("37")
     desk.open("Unknown")
     expect(page.locator("#unknown-tally")).to_have_text("37 notifications")
@@ -192,7 +191,7 @@ def test_thirty_seven_unknown_outcomes_are_seen_at_a_glance_and_settled_at_once(
 
     expect(page.locator("#unknown-tally")).to_have_text("None.")
     open_view(page, "Now")
-    expect(page.locator("#open-unknown")).to_contain_text("Every outcome is known", timeout=30_000)
+    expect(page.locator("#open-unknown")).to_contain_text("Every outcome is known")
 
 
 def test_smsclones_own_list_settles_what_is_certain(desk: Desk, page: Page) -> None:
@@ -245,19 +244,19 @@ def test_a_number_is_erased_and_who_looked_at_it_is_shown(desk: Desk, page: Page
 def test_smsclone_hangs_is_seen_stopped_and_started_again(desk: Desk, page: Page, upstream: Upstream) -> None:
     upstream.answer = lambda _: None
     try:
-        expect(desk.word).to_have_text("Messages can be sent", timeout=30_000)
+        expect(desk.word).to_have_text("Messages can be sent")
         for _ in range(UNANSWERED):
             desk.send(SILENT)
-        expect(desk.word).to_have_text("Nothing can be sent", timeout=30_000)
+        expect(desk.word).to_have_text("Nothing can be sent")
         expect(page.locator("#verdict")).to_contain_text("smsclone does not answer")
         desk.press("Pause sending…", confirm="Pause", Reason="smsclone hangs, a drill")
-        expect(desk.word).to_have_text("Paused", timeout=30_000)
+        expect(desk.word).to_have_text("Paused")
         expect(page.locator("#verdict")).to_contain_text("smsclone hangs, a drill")
         assert desk.send("2348010000001")["code"] == "paused"
     finally:
         upstream.answer = answer
     desk.press("Resume all sending…", confirm="Resume")
-    expect(desk.word).not_to_have_text("Paused", timeout=30_000)
+    expect(desk.word).not_to_have_text("Paused")
     desk.open("Audit")
     expect(page.locator("#audit-rows tbody tr").filter(has_text="pause").first).to_contain_text("smsclone hangs")
     expect(page.locator("#audit-rows tbody tr").first).to_contain_text("resume")

@@ -16,7 +16,7 @@ from relay.http.audit_list import AuditPageBody
 from relay.http.console import FILES, HEADERS, read_file
 from relay.http.now import NowBody
 from relay.http.unknowns import UnknownPageBody
-from support.browser import CHROMIUM, CONTRAST, UNNAMED, Watched, running_browser
+from support.browser import CHROMIUM, CONTRAST, UNNAMED, Watched, new_page, running_browser
 from support.operator_api import FULL, KEY, MASKED, Incident, make_id, make_pause, running_operator_api
 
 VIEWS = ("Now", "Find", "Unknown", "Usage", "Audit")
@@ -47,8 +47,7 @@ def incident(served: tuple[str, Incident]) -> Incident:
 
 @pytest.fixture
 def page(browser: Browser, served: tuple[str, Incident]) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1280, "height": 900})
-    opened.set_default_timeout(10_000)
+    opened = new_page(browser)
     watched = Watched(opened, served[0])
     opened.goto(f"{served[0]}/console")
     yield opened
@@ -139,7 +138,7 @@ def test_signing_out_leaves_nothing_on_the_page(page: Page) -> None:
 
 
 def test_a_session_that_nobody_uses_forgets_its_key(browser: Browser, served: tuple[str, Incident]) -> None:
-    page = browser.new_page()
+    page = new_page(browser)
     page.clock.install()
     page.goto(f"{served[0]}/console")
     sign_in(page)
@@ -372,7 +371,7 @@ def test_what_others_wrote_is_text_wherever_it_is_shown(page: Page, incident: In
 
 def test_now_is_asked_again_while_somebody_looks_and_only_then(browser: Browser, served: tuple[str, Incident]) -> None:
     url, incident = served
-    page = browser.new_page()
+    page = new_page(browser)
 
     def asked() -> int:
         return len([call for call, _, _ in incident.calls if call.endswith("/now")])
@@ -418,7 +417,7 @@ def test_a_relay_that_does_not_answer_is_said_at_once_and_found_again(page: Page
     expect(page.get_by_text("The relay does not answer")).to_be_visible()
     page.unroute("**/v1/operator/now")
 
-    expect(page.locator("#live")).to_have_text("live", timeout=30_000)
+    expect(page.locator("#live")).to_have_text("live")
 
 
 @pytest.mark.parametrize(

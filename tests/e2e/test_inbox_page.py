@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from relay.domain.secret import Secret
 from relay.sandbox.switches import SandboxAccount
-from support.browser import CHROMIUM, CONTRAST, UNNAMED, Watched, running_browser
+from support.browser import CHROMIUM, CONTRAST, UNNAMED, Watched, new_page, running_browser
 from support.sandbox import BALANCE, FALLBACK, NORMAL, make_query, running_sandbox
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "segments.jsonl"
@@ -38,8 +38,7 @@ def sandbox() -> Iterator[running_sandbox]:
 
 @pytest.fixture
 def page(browser: Browser, sandbox: running_sandbox) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1280, "height": 900})
-    opened.set_default_timeout(60_000)
+    opened = new_page(browser)
     watched = Watched(opened, sandbox.base_url)
     yield opened
     opened.close()
@@ -60,7 +59,7 @@ def open_page(page: Page, sandbox: running_sandbox) -> None:
 def test_each_account_is_shown_and_changed_by_itself(browser: Browser) -> None:
     backup = SandboxAccount(name="backup", username="team", password=Secret("p"), units=Decimal(50), price=Decimal(2))
     with running_sandbox(accounts=(backup,)) as sandbox:
-        page = browser.new_page()
+        page = new_page(browser)
         open_page(page, sandbox)
         expect(page.locator("#units")).to_have_text("smsclone 10000.00 · backup 50.00")
         page.get_by_label("at the account").select_option("backup")
@@ -345,7 +344,7 @@ def test_nothing_runs_off_the_side_of_a_narrow_screen(page: Page, sandbox: runni
 
 
 def test_a_restarted_sandbox_is_found_again_and_starts_empty(browser: Browser) -> None:
-    opened = browser.new_page()
+    opened = new_page(browser)
     with running_sandbox() as first:
         send(first, message="before the restart")
         open_page(opened, first)
@@ -355,7 +354,7 @@ def test_a_restarted_sandbox_is_found_again_and_starts_empty(browser: Browser) -
 
     with running_sandbox(port=port) as second:
         send(second, message="after the restart")
-        expect(opened.locator("#live")).to_have_text("live", timeout=60_000)
+        expect(opened.locator("#live")).to_have_text("live")
         expect(cards(opened).locator(".bubble")).to_have_text(["after the restart"])
         opened.close()
 

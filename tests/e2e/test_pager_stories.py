@@ -200,7 +200,7 @@ def test_smsclone_hangs_stop_it_see_it_and_start_it(pager: Pager) -> None:
     with pager.story():
         [pause] = pager.json("pause", "--client", "shop", "--reason", reason, "--for", "2h")["pauses"]
         refused = pager.shop.post("/v1/notifications", json={"recipients": [NUMBER], "message": TEXT})
-        seen = httpx.get(f"{pager.relay.base_url}/readyz", trust_env=False).json()
+        seen = httpx.get(f"{pager.relay.base_url}/readyz", trust_env=False, timeout=60).json()
         resumed = pager.run("resume").strip()
 
     assert (refused.status_code, refused.json()["code"]) == (503, "paused")

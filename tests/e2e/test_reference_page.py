@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from support.browser import CHROMIUM, running_browser
+from support.browser import CHROMIUM, new_page, running_browser
 from support.relay import RelayProcess, make_client, running_relay
 
 pytestmark = [
@@ -29,7 +29,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def phone(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page = new_page(browser, viewport={"width": 390, "height": 844})
     yield page
     page.close()
 

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+
+from support.waiting import PATIENCE_SECONDS
 
 CHROMIUM = shutil.which("chromium")
+DESK: ViewportSize = {"width": 1280, "height": 900}
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -51,11 +54,19 @@ UNNAMED = """() => Array.from(document.querySelectorAll('input, select, textarea
 
 @contextmanager
 def running_browser() -> Iterator[Browser]:
-    """A browser without a window."""
+    """A browser without a window, and with as much patience as the other tests have."""
+    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield running
         running.close()
+
+
+def new_page(browser: Browser, viewport: ViewportSize = DESK) -> Page:
+    """An empty page, as large as an operator's screen."""
+    page = browser.new_page(viewport=viewport)
+    page.set_default_timeout(PATIENCE_SECONDS * 1000)
+    return page
 
 
 class Watched:

@@ -226,7 +226,9 @@ class Chaos:
         tally = Tally(kills=self.kills)
         accepted = {number: told for caller in callers for number, told in caller.sent.items()}
         tally.accepted = len(accepted)
-        with httpx.Client(base_url=self.relay.base_url, headers=self.client.headers, trust_env=False) as http:
+        with httpx.Client(
+            base_url=self.relay.base_url, headers=self.client.headers, trust_env=False, timeout=30
+        ) as http:
             states = {number: self._terminal(http, told) for number, told in accepted.items()}
             tally.unbilled = self._compare_usage(http)
         ledger = sum(self.ledgers.values(), Counter[str]())

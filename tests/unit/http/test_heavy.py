@@ -15,6 +15,7 @@ from relay.http.application import describe
 from relay.http.openapi import DescribedOperation
 from relay.sending.turns import AT_ONCE, MOST_WAITING
 from support.front import ORDERS_KEY, REQUEST, Front
+from support.waiting import PATIENCE_SECONDS
 
 MANY = REQUEST | {"recipients": [f"234803{i:07}" for i in range(101)]}
 ASYNC = {"Prefer": "respond-async"}
@@ -90,7 +91,7 @@ async def test_a_body_that_is_slow_to_come_takes_no_place_from_another_client(ta
             front.request("POST", target, headers={"content-type": "application/json"}, chunks=[b"["], until=whole)
         )
         await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             quick = await front.request("POST", "/v1/notifications/batch", [REQUEST], key=ORDERS_KEY)
         assert not slow.done()
         whole.set()
