@@ -31,6 +31,7 @@ LONG_FORM = {
     "RELAY_TEST_KILLS": "40",
     "RELAY_TEST_STOCK": "1",
     "RELAY_TEST_WAYS": "all",
+    "RELAY_TEST_FLAPPING_SECONDS": "180",
 }
 BEGIN, END = "<!-- faults: made by tests/tools/fault_table.py -->", "<!-- end of faults -->"
 
