@@ -30,6 +30,7 @@ from relay.http.application import ServedPages, Surroundings, build_application,
 from relay.http.asgi import AsgiApplication
 from relay.http.auth import Gate, KeyEntry, KeyRing
 from relay.http.now import Situation
+from relay.http.pacing import Pacing
 from relay.http.shedding import Shedding
 from relay.journal.opening import open_journal
 from relay.observability.history import History
@@ -285,7 +286,7 @@ class Relay:
             },
         )
         return Shedding(
-            TracedApplication(application, self.tracing),
+            Pacing(TracedApplication(application, self.tracing)),
             sending=self.service,
             name_client=gate.name_client,
             recorder=self.recorder,
