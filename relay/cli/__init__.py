@@ -31,7 +31,6 @@ from relay.cli.terminal import (
     console,
     forget_output,
     is_terminal,
-    open_standard_streams,
     print_error,
 )
 from relay.cli.words import words_app
@@ -68,7 +67,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 def main() -> None:
     """Run the command of ``sys.argv`` and exit with its status."""
-    open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no arrow still gets its line

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import msgspec
@@ -45,22 +44,6 @@ _GAP, _PROSE = 2, 24
 """Blanks between cells, and how narrow a column of prose may become."""
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
-
-
-def open_standard_streams() -> None:
-    """Open what a caller closed (``>&-``) on nothing: else the next file gets its number, and all that is printed.
-
-    Source: POSIX, exec: the implementation may open closed standard descriptors, or leave that to the program.
-    """
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:
-            mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 — as long as the process
 
 
 class ExitStatus(IntEnum):

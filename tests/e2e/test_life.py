@@ -257,6 +257,16 @@ def test_it_serves_with_standard_streams_closed(
     assert relay.stop() == 0
 
 
+def test_a_server_loads_nothing_of_the_command_line(tmp_path: Path, upstream: Upstream, client: ClientKey) -> None:
+    environment = {"PYTHONPROFILEIMPORTTIME": "1"}
+    with running_relay(tmp_path, client, upstream=upstream.base_url, environment=environment) as relay:
+        loaded = {
+            line.rpartition("|")[2].strip() for line in relay.log().splitlines() if line.startswith("import time:")
+        }
+    assert {"relay.app.serving", "structlog", "httpx"} <= loaded
+    assert not {"relay.cli", "cyclopts", "rich.console", "pygments.lexers", "click.core", "alembic"} & loaded
+
+
 def test_commands_run_with_standard_streams_closed() -> None:
     program = f"exec {sys.executable} -m relay keys new"
     for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
