@@ -18,10 +18,10 @@ DEEPEST = 16
 """Arrays and objects inside each other."""
 
 DEADLINE_SECONDS = 10.0
+"""From the head of a request to the last byte of its body: no server that we know has such a limit."""
 _SPREAD = 0.2
 """A part of it that a body may take longer, by chance: five hundred that began together and stood still were refused in
 one turn of the event loop, which took 150 ms."""
-"""From the head of a request to the last byte of its body: no server that we know has such a limit (pitfalls B6.1)."""
 
 _STRING = re.compile(rb'"[^"]*(?:"|\Z)')
 _TOO_DEEP = b"[" * (DEEPEST + 1)
