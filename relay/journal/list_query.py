@@ -1,9 +1,9 @@
 """Pages of notifications, newest first: every filter is read from an index, in steps that keep nobody waiting.
 
 One filter drives: its index gives the notifications in the order of the page. The others are judged row by row. Where
-several are asked for, the one with the fewest notifications drives; where all have many, the walk goes on in bounded
-steps, and a step that found nothing jumps to where the other filters have their next ones. Each step is work of its
-own, so that on SQLite, where there is one thread, sends go in between.
+several are asked for, one with few notifications drives; where all have many, the walk goes on in bounded steps, and a
+step that found nothing jumps to where the other filters have their next ones. Each step is work of its own, so that on
+SQLite, where there is one thread, sends go in between.
 
 Not a second connection: SQLite before 3.51.3 can corrupt a WAL that several connections use (the WAL-reset bug), and
 Python brings older ones for years to come.
@@ -37,8 +37,10 @@ from relay.journal.schema import lookups, notifications, word
 from relay.journal.statements import Statement, Work
 from relay.sending.ports import Cursor, ListFilter
 
-_STEP = 500
-"""Index rows that a step looks at: about a millisecond."""
+_STEP = 256
+"""Index rows that a step looks at, at most: about a millisecond. The first one looks at twice the page."""
+_COUNTED = 100
+"""So many of a filter are many: which of those drives is told by the order of the filters."""
 
 _MOST_OWNED = 2_000
 _FEW_CLIENTS, _MANY_CLIENTS = 4, 64
@@ -256,7 +258,7 @@ async def _find_keys(read: Reader, asked: Asked) -> list[Key]:
     held = await _find_held(read, asked, start) if asked.status in _WHILE_HELD else []
     driver = await _choose(read, asked, start)
     others = tuple(name for name in asked.filters if name != driver)
-    most = _STEP if others else asked.limit
+    most = min(asked.limit * 2, _STEP) if others else asked.limit
     found: set[Key] = set(held)
     before, matched = start, 0
     while True:
@@ -271,20 +273,27 @@ async def _find_keys(read: Reader, asked: Asked) -> list[Key]:
             before = await read(partial(_jump, asked, others, before))
             if before is None:
                 break
+        most = min(most * 2, _STEP)
     return sorted(found, reverse=True)[: asked.limit]
 
 
 async def _choose(read: Reader, asked: Asked, start: Key | None) -> str | None:
+    """The filter that drives: the first one with no more than a page, else the one with the fewest."""
     if len(asked.drivers) < 2:
         return asked.drivers[0] if asked.drivers else None
     times, values = asked.at(start)
 
-    def count() -> Work[list[int]]:
-        counted = yield [(_count(name, times), _given(values, name) | {"most": _STEP}) for name in asked.drivers]
-        return [result.rows[0][0] for result in counted]
+    def count() -> Work[str]:
+        fewest, driver = _COUNTED + 1, asked.drivers[0]
+        for name in asked.drivers:
+            [counted] = yield [(_count(name, times), _given(values, name) | {"most": _COUNTED})]
+            if counted.rows[0][0] < fewest:
+                fewest, driver = counted.rows[0][0], name
+            if fewest <= asked.limit:
+                break
+        return driver
 
-    counts = await read(count)
-    return min(zip(counts, range(len(counts)), asked.drivers, strict=True))[2]
+    return await read(count)
 
 
 def _given(values: dict[str, object], *names: str | None) -> dict[str, object]:

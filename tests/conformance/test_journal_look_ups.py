@@ -16,7 +16,7 @@ from relay.journal import filling, lookups
 from relay.journal import list_query as lists
 from relay.journal.base import StoredJournal
 from relay.journal.opening import open_journal
-from relay.journal.page_reading import CALLS_AT_ONCE, read_stored
+from relay.journal.page_reading import CALLS_AT_ONCE, Reader, read_stored
 from relay.journal.statements import Work
 from relay.sending.ports import Claim, Cursor, Journal, JournalUnavailable, ListFilter, Quota, QuotaExhausted
 from support.journal import (
@@ -378,6 +378,41 @@ async def test_the_key_that_the_settings_give_is_the_one(store: Store) -> None:
         await store.open()
 
 
+def watched(journal: StoredJournal, rows: list[int]) -> Reader:
+    """How the journal reads; keeps how many rows each step of a work brought."""
+
+    def counted(work: Callable[[], Work[Any]]) -> Work[Any]:
+        steps = work()
+        try:
+            asked = next(steps)
+            while True:
+                results = yield asked
+                rows.append(sum(len(result.rows) for result in results))
+                asked = steps.send(results)
+        except StopIteration as end:
+            return end.value
+
+    async def read(work: Callable[[], Work[Any]]) -> Any:
+        return await journal._read(partial(counted, work))
+
+    return read
+
+
+async def test_filters_that_match_many_together_look_at_twice_a_page_however_many_are_kept(
+    journal: StoredJournal,
+) -> None:
+    claims = [make_claim(number, reference="campaign", created_at=NOON + at) for at, number in enumerate(MANY[:60])]
+    for claim in claims:
+        await send(journal, claim)
+    selection = listing(reference="campaign", status=NotificationStatus.SENT, limit=5)
+    rows: list[int] = []
+
+    page = await lists.find_page(watched(journal, rows), lists.ask(selection, journal._subjects))
+
+    assert page == ids(claims[::-1][:5])
+    assert max(rows) == 2 * len(page)
+
+
 @pytest.mark.parametrize("is_done", [True, False], ids=["done", "under way"])
 async def test_very_many_calls_are_read_a_few_at_a_time_once_they_are_done(
     journal: StoredJournal, is_done: bool
@@ -393,24 +428,8 @@ async def test_very_many_calls_are_read_a_few_at_a_time_once_they_are_done(
     small = make_claim(NUMBERS[0])
     await send(journal, small)
     rows: list[int] = []
-
-    def counted(work: Callable[[], Work[Any]]) -> Work[Any]:
-        """The same work; keeps how many rows it brought."""
-        steps = work()
-        try:
-            asked = next(steps)
-            while True:
-                results = yield asked
-                rows.append(sum(len(result.rows) for result in results))
-                asked = steps.send(results)
-        except StopIteration as end:
-            return end.value
-
-    async def read(work: Callable[[], Work[Any]]) -> Any:
-        return await journal._read(partial(counted, work))
-
     asked = [claim.notification.id, "no-such-notification", small.notification.id]
-    items = await read_stored(read, asked)
+    items = await read_stored(watched(journal, rows), asked)
 
     assert items == [await found(journal, claim), await found(journal, small)]
     assert (max(rows) <= 2 * (CALLS_AT_ONCE + 1)) is is_done, "what is under way is read at one moment"
