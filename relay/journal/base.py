@@ -3,6 +3,7 @@
 import contextlib
 import secrets
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -340,7 +341,14 @@ class StoredJournal(ABC):
         return await self._read(lambda: budgets.read_spent(month))
 
     async def count_unknown(self) -> OpenUnknown:
-        return await self._read(reading.count_unknown)
+        counted, more = await self._read(reading.count_unknown)
+        recipients = Counter(counted.recipients)
+        for passed_over in more:
+            newer = await self._read(partial(reading.count_newer, passed_over))
+            recipients.update(newer)
+            if sum(newer.values()) < reading.NEWER_AT_ONCE:
+                break
+        return OpenUnknown(dict(recipients), counted.oldest_at)
 
     async def mark_resent(self, notification_id: str, resent: Mapping[int, str]) -> None:
         await self._write(lambda: ending.mark_resent(notification_id, resent))

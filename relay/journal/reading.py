@@ -176,7 +176,9 @@ _ACCOUNTS = Statement(
     .distinct(),
     lists=("ids",),
 )
-_newer = _OPEN.limit(literal_column(str(_MOST_COUNTED))).offset(bindparam("passed_over")).subquery()
+NEWER_AT_ONCE = 500
+"""Newer ones that are looked at in one piece: three milliseconds. Ten thousand took 55, which a send waited for."""
+_newer = _OPEN.limit(bindparam("most")).offset(bindparam("passed_over")).subquery()
 _NEWER = Statement(
     select(func.coalesce(calls.c.account, word(FIRST_ACCOUNT)), func.count())
     .select_from(
@@ -186,12 +188,12 @@ _NEWER = Statement(
 )
 
 
-def count_unknown() -> Work[OpenUnknown]:
-    """How many recipients are open, and since when the oldest is. Of very many notifications, the newer ones count as
-    one recipient each, of the account of their first call, up to 10,000 notifications."""
+def count_unknown() -> Work[tuple[OpenUnknown, range]]:
+    """How many recipients of the oldest open notifications are open, and since when the oldest is; and where to go on
+    with :func:`count_newer`, as many times as it says."""
     [oldest] = yield [(_OPEN_COUNTS, {"most": _MOST_OPENED})]
     if not oldest.rows:
-        return OpenUnknown({}, None)
+        return OpenUnknown({}, None), range(0)
     [took] = yield [(_ACCOUNTS, {"ids": [row[1] for row in oldest.rows]})]
     accounts: dict[str, list[str]] = {}
     for notification_id, account in took.rows:
@@ -204,11 +206,14 @@ def count_unknown() -> Work[OpenUnknown]:
         else:
             [account] = accounts.get(notification_id, [FIRST_ACCOUNT])
             recipients[account] += max(open_of(counts, resent), 1)
-    if len(oldest.rows) == _MOST_OPENED:
-        [newer] = yield [(_NEWER, {"passed_over": _MOST_OPENED})]
-        for account, count in newer.rows:
-            recipients[account] += count
-    return OpenUnknown(dict(recipients), oldest.rows[0][0])
+    more = range(_MOST_OPENED, _MOST_COUNTED, NEWER_AT_ONCE) if len(oldest.rows) == _MOST_OPENED else range(0)
+    return OpenUnknown(dict(recipients), oldest.rows[0][0]), more
+
+
+def count_newer(passed_over: int) -> Work[dict[str, int]]:
+    """How many of the next open notifications there are by the account of their first call, up to some."""
+    [newer] = yield [(_NEWER, {"passed_over": passed_over, "most": NEWER_AT_ONCE})]
+    return {row[0]: row[1] for row in newer.rows}
 
 
 def _open_by_account(stored: Stored) -> Counter[str]:

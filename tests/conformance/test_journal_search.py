@@ -8,6 +8,7 @@ from relay.domain.codes import NotificationStatus, ResolvedBy
 from relay.domain.notification import Notification, overview_of
 from relay.journal import reading
 from relay.journal.base import StoredJournal
+from relay.journal.statements import Work
 from relay.sending.ports import Cursor, ListFilter, OpenUnknown
 from support.journal import (
     NO_ANSWER,
@@ -131,3 +132,26 @@ async def test_open_outcomes_are_counted_by_recipient_and_very_many_by_notificat
     assert await journal.count_unknown() == OpenUnknown({"smsclone": 6}, NOON)
     monkeypatch.setattr(reading, "_MOST_OPENED", 2)
     assert await journal.count_unknown() == OpenUnknown({"smsclone": 5}, NOON)
+
+
+async def test_very_many_open_outcomes_are_counted_in_pieces_up_to_a_limit(
+    journal: StoredJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in range(6):
+        await send(journal, make_claim(created_at=NOON + place), NO_ANSWER)
+    monkeypatch.setattr(reading, "_MOST_OPENED", 1)
+    pieces: list[int] = []
+
+    def count_newer(passed_over: int) -> Work[dict[str, int]]:
+        pieces.append(passed_over)
+        counted: dict[str, int] = yield from count_in_one(passed_over)
+        return counted
+
+    count_in_one = reading.count_newer
+    monkeypatch.setattr(reading, "count_newer", count_newer)
+    monkeypatch.setattr(reading, "NEWER_AT_ONCE", 2)
+
+    assert await journal.count_unknown() == OpenUnknown({"smsclone": 6}, NOON)
+    assert pieces == [1, 3, 5]
+    monkeypatch.setattr(reading, "_MOST_COUNTED", 3)
+    assert await journal.count_unknown() == OpenUnknown({"smsclone": 3}, NOON)

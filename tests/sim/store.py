@@ -36,6 +36,7 @@ POLLS = frozenset(
         "control.leads",
         "reading.measure_depth",
         "reading.count_unknown",
+        "reading.count_newer",
         "auditing.read_page",
         "auditing.purge_some",
         "retention.purge_limits",
