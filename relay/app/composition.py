@@ -38,7 +38,7 @@ from relay.observability.logs import Log
 from relay.observability.metric_table import ACCOUNTS, CATEGORIES, CLIENTS
 from relay.observability.metrics import Metrics
 from relay.observability.recorder import Recorder
-from relay.observability.tracing import TracedApplication, open_tracing
+from relay.observability.tracing import open_tracing
 from relay.sending.channels import Channels
 from relay.sending.delivery import Runtime, Switches
 from relay.sending.events import Drained
@@ -262,7 +262,7 @@ class Relay:
             version=__version__,
         )
         application = build_application(
-            self._surroundings(),
+            replace(self._surroundings(), tracing=self.tracing),
             sending=self.service,
             operations=operator,
             gate=gate,
@@ -286,7 +286,7 @@ class Relay:
             },
         )
         return Shedding(
-            Pacing(TracedApplication(application, self.tracing)),
+            Pacing(application),
             sending=self.service,
             name_client=gate.name_client,
             recorder=self.recorder,

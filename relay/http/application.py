@@ -25,6 +25,7 @@ from relay.http.status import BalanceController, HealthController, MetricsContro
 from relay.http.template_list import Templates, TemplatesController
 from relay.http.unknowns import UnknownController
 from relay.http.usage_report import UsageController
+from relay.observability.tracing import Tracing
 from relay.sending.events import Events
 from relay.sending.ports import Clock, Ids
 from relay.sending.requests import Operations, Sending
@@ -53,6 +54,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     recorder: RequestRecorder
     clock: Clock
     ids: Ids
+    tracing: Tracing = Tracing()
 
 
 class ServedPages(Struct, frozen=True):
@@ -169,4 +171,10 @@ def _provide(service: Any) -> Provide:
 
 
 def _wrap(app: Litestar, surroundings: Surroundings) -> AsgiApplication:
-    return Edge(app, recorder=surroundings.recorder, clock=surroundings.clock, ids=surroundings.ids)
+    return Edge(
+        app,
+        recorder=surroundings.recorder,
+        clock=surroundings.clock,
+        ids=surroundings.ids,
+        tracing=surroundings.tracing,
+    )

@@ -25,9 +25,10 @@ class Head:
         request_id: of this request, on every answer and log line.
         idempotency_key: set where the handler reads one.
         source: which door it came through.
+        traceparent: its position in a trace, for the notification that it brings.
     """
 
-    __slots__ = ("fields", "idempotency_key", "repeated", "request_id", "source")
+    __slots__ = ("fields", "idempotency_key", "repeated", "request_id", "source", "traceparent")
 
     def __init__(self, headers: Iterable[Header]) -> None:
         self.fields: dict[bytes, bytes] = {}
@@ -35,6 +36,7 @@ class Head:
         self.request_id = ""
         self.idempotency_key: str | None = None
         self.source = Source.API
+        self.traceparent: str | None = None
         for name, value in headers:
             if name in self.fields:
                 self.repeated.setdefault(name, [self.fields[name]]).append(value)

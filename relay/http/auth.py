@@ -17,7 +17,6 @@ from relay.domain.clients import Client
 from relay.domain.codes import Permission, ProblemCode, Source
 from relay.domain.errors import NotAllowed, Refusal
 from relay.http.asgi import Head
-from relay.observability.tracing import format_traceparent, parse_traceparent
 from relay.sending.ports import Clock
 from relay.sending.requests import Caller
 
@@ -166,11 +165,7 @@ class Gate:
 
 def make_caller(client: Client, head: Head, source: Source, key: str | None = None) -> Caller:
     """Say who calls, once that is known; the trace is the one that the request belongs to."""
-    traceparent = None
-    if b"traceparent" in head.fields and b"traceparent" not in head.repeated:
-        context = parse_traceparent(head.fields[b"traceparent"].decode("latin-1"))
-        traceparent = None if context is None else format_traceparent(context)
-    return Caller(client=client, source=source, request_id=head.request_id, traceparent=traceparent, key=key)
+    return Caller(client=client, source=source, request_id=head.request_id, traceparent=head.traceparent, key=key)
 
 
 _OPERATORS_TOO = (Permission.USAGE, Permission.SUPPRESS)

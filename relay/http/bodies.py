@@ -72,29 +72,26 @@ async def read_body(head: Head, receive: Receive, limit: int) -> bytes:
         announced = int(length)
         if announced > limit:
             raise refuse_size(limit)
+    parts: list[bytes] = []
+    received = 0
     try:
         async with asyncio.timeout(DEADLINE_SECONDS * (1 + _SPREAD * random.random())):
-            return await _collect(receive, limit, announced)
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Refusal(ProblemCode.BAD_REQUEST, "The body ended before it was complete.")
+                part: bytes = message.get("body", b"")
+                received += len(part)
+                if received > limit:
+                    raise refuse_size(limit)
+                parts.append(part)
+                # A body of the announced length is complete; a server says so in a further message, which would cost
+                # a turn.
+                if received == announced or not message.get("more_body", False):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError:
         detail = f"The body did not arrive within {DEADLINE_SECONDS:.0f} seconds."
         raise Refusal(ProblemCode.BAD_REQUEST, detail) from None
-
-
-async def _collect(receive: Receive, limit: int, announced: int | None) -> bytes:
-    parts: list[bytes] = []
-    received = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Refusal(ProblemCode.BAD_REQUEST, "The body ended before it was complete.")
-        part: bytes = message.get("body", b"")
-        received += len(part)
-        if received > limit:
-            raise refuse_size(limit)
-        parts.append(part)
-        # A body of the announced length is complete; servers tell so in a further message, which would cost a turn.
-        if received == announced or not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def refuse_size(limit: int) -> Refusal:

@@ -30,7 +30,8 @@ from relay.http.asgi import (
 from relay.http.headers import parse_request_id
 from relay.http.problems import PROBLEM_JSON, render_problem
 from relay.http.request import UNMATCHED, report_bug, report_refusal, route_label
-from relay.observability.logs import name_request
+from relay.observability.logs import name_request, name_trace
+from relay.observability.tracing import RequestTrace, Tracing
 from relay.sending.events import Events
 from relay.sending.ports import Clock, Ids
 
@@ -55,6 +56,7 @@ class RequestRecorder(Protocol):
         seconds: float,
         request_id: str,
         client: str | None,
+        trace: RequestTrace,
     ) -> None:
         """Take it. Never raises, never blocks.
 
@@ -65,6 +67,7 @@ class RequestRecorder(Protocol):
             seconds: from the head of the request to the end of the answer.
             request_id: of the request.
             client: whose key it was, once that is known.
+            trace: that it is a part of.
         """
         ...
 
@@ -117,15 +120,17 @@ class Edge:
         inner: litestar, with the app state ``events`` and ``routes``.
         recorder: told of every request.
         clock, ids: for durations, and for requests that have no id.
+        tracing: gives every request its position in a trace, whether or not the caller sent one.
     """
 
-    def __init__(self, inner: Litestar, *, recorder: RequestRecorder, clock: Clock, ids: Ids) -> None:
+    def __init__(self, inner: Litestar, *, recorder: RequestRecorder, clock: Clock, ids: Ids, tracing: Tracing) -> None:
         self._inner = cast("AsgiApplication", inner)
         self._routes: Routes = inner.state.routes
         self._events: Events = inner.state.events
         self._recorder = recorder
         self._clock = clock
         self._ids = ids
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass the server's life cycle on."""
@@ -136,8 +141,12 @@ class Edge:
         method, path = scope["method"], scope["path"]
         head = Head(scope["headers"])
         head.request_id = parse_request_id(head.fields.get(b"x-request-id")) or self._ids.new_id()
+        given = head.all_values(b"traceparent")
+        trace = self._tracing.begin(given[0].decode("latin-1") if len(given) == 1 else None)
+        head.traceparent = trace.traceparent
         scope[HEAD] = head
         name_request(head.request_id)
+        name_trace(trace.trace_id)
         outgoing = Outgoing(send, head.request_id, bodiless=method == "HEAD")
         try:
             await self._answer(scope, receive, outgoing)
@@ -154,6 +163,7 @@ class Edge:
                 seconds=self._clock.monotonic() - started,
                 request_id=head.request_id,
                 client=None if caller is None else caller.client.name,
+                trace=trace,
             )
 
     async def _answer(self, scope: Scope, receive: Receive, outgoing: "Outgoing") -> None:

@@ -159,14 +159,11 @@ class StoredJournal(ABC):
         shard = secrets.randbelow(self._shards)
         ledger = self._ledger = UsageLedger(self._prices, shard)
 
-        def claim(lists: Sequence[ClaimList]) -> Work[list[list[ClaimResult]]]:
-            return claim_lists(lists, self._process, subjects)
+        claim = partial(claim_lists, process=self._process, subjects=subjects)
+        record = partial(calls.record_all, process=self._process, ledger=ledger, lesson=lesson)
 
         def dial(dials: Sequence[calls.Dial]) -> Work[list[bool | LeftOut]]:
             return calls.dial_all(dials, self._process, self._clock.now_ms(), subjects)
-
-        def record(records: Sequence[calls.Record]) -> Work[list[RecordResult]]:
-            return calls.record_all(records, self._process, ledger, lesson)
 
         self._claims = Batcher(self._claim, claim, lanes=self._lanes, repeatable=True)
         self._dials = Batcher(self._write, dial, lanes=self._lanes)

@@ -13,7 +13,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 
-from relay.observability.tracing import Attributes, RequestTrace, SpanName, TraceContext, Tracing, parse_traceparent
+from relay.observability.tracing import (
+    Attributes,
+    RequestTrace,
+    SpanName,
+    TraceContext,
+    Tracing,
+    find_span,
+    parse_traceparent,
+)
+from relay.sending.events import Event
 
 _NANOSECONDS: Final = 1_000_000_000
 
@@ -45,8 +54,12 @@ class OpenTelemetryTracing(Tracing):
         span = self._tracer.start_span(SpanName.ACCEPT, _below(traceparent), kind=SpanKind.SERVER)
         return _SpanOfRequest(span)
 
-    def record(self, name: SpanName, traceparent: str | None, attributes: Attributes, *, seconds: float = 0.0) -> None:
-        """Write a span that is already over."""
+    def record(self, event: Event) -> None:
+        """Write the span of an event, which is already over."""
+        found = find_span(event)
+        if found is None:
+            return
+        name, traceparent, attributes, seconds = found
         now = time.time_ns()
         kind = SpanKind.CLIENT if name is SpanName.DIAL else SpanKind.INTERNAL
         started = now - int(seconds * _NANOSECONDS)

@@ -19,7 +19,7 @@ from relay.observability.history import History
 from relay.observability.logs import Logger
 from relay.observability.metric_table import BALANCE, BREAKER_NUMBERS, HTTP_ROUTES, METHODS, QUEUE_STATES
 from relay.observability.metrics import Metrics
-from relay.observability.tracing import Attribute, Tracing, current_trace, parse_traceparent, record_span
+from relay.observability.tracing import Attribute, RequestTrace, Tracing, parse_traceparent
 from relay.sending import events
 from relay.sending.breaker import BreakerState
 from relay.sending.ports import SendOutcome
@@ -75,7 +75,7 @@ class Recorder:
         try:
             self._records[type(event)](event)
             if self._tracing is not None:
-                record_span(self._tracing, event)
+                self._tracing.record(event)
         except Exception as bug:  # noqa: BLE001 — reporting a send must never stop it
             self._dropped(event, bug)
 
@@ -85,14 +85,23 @@ class Recorder:
     # --- the front ------------------------------------------------------------------------------------------------
 
     def record_request(
-        self, *, route: str, method: str, status: int, seconds: float, client: str | None, request_id: str
+        self,
+        *,
+        route: str,
+        method: str,
+        status: int,
+        seconds: float,
+        client: str | None,
+        request_id: str,
+        trace: RequestTrace,
     ) -> None:
-        """Count and log one answered request: the only access log there is.
+        """Count and log one answered request, and end its span: the only access log there is.
 
         Args:
             route: the template of the path; a path that is none of ours counts as ``unmatched``.
             client: the name of the client, if it is known.
             request_id: the answer's ``X-Request-Id``.
+            trace: that it is a part of.
         """
         route = self._metrics.known(HTTP_ROUTES, route)
         method = method if method in METHODS.members else METHODS.other
@@ -101,9 +110,8 @@ class Recorder:
         log = self._logger.debug if route in _QUIET_ROUTES and status < 400 else self._logger.info
         fields = {"route": route, "method": method, "status": status, "seconds": round(seconds, 6)}
         log("request.answered", **fields, client=client, request_id=request_id)
-        if self._tracing is not None and (trace := current_trace()) is not None:
-            who = {} if client is None else {Attribute.CLIENT: client}
-            trace.end({Attribute.ROUTE: route, Attribute.METHOD: method, Attribute.STATUS_CODE: status, **who})
+        who = {} if client is None else {Attribute.CLIENT: client}
+        trace.end({Attribute.ROUTE: route, Attribute.METHOD: method, Attribute.STATUS_CODE: status, **who})
 
     def record_shed(
         self, *, route: str, method: str, status: int, code: ProblemCode, shed: Counter[tuple[str, str]]

@@ -6,14 +6,13 @@ text is among them.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
-from relay.observability.logs import Logger, name_trace
+from relay.observability.logs import Logger
 from relay.sending import events
 
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?")
@@ -92,14 +91,6 @@ class RequestTrace:
         """The answer was sent."""
 
 
-_current: ContextVar[RequestTrace | None] = ContextVar("relay_trace", default=None)
-
-
-def current_trace() -> RequestTrace | None:
-    """The trace of the request that this task serves."""
-    return _current.get()
-
-
 class Tracing:
     """Writes no spans, but passes the caller's context on."""
 
@@ -107,8 +98,8 @@ class Tracing:
         """A request arrived, with or without this header."""
         return RequestTrace(parse_traceparent(traceparent))
 
-    def record(self, name: SpanName, traceparent: str | None, attributes: Attributes, *, seconds: float = 0.0) -> None:
-        """Something ended now, after so many seconds; it belongs below ``traceparent``."""
+    def record(self, event: events.Event) -> None:
+        """Write the span of something that ended now, if it has one."""
 
     def close(self) -> None:
         """Export what is left."""
@@ -129,55 +120,18 @@ def open_tracing(environ: Mapping[str, str], version: str, logger: Logger) -> Tr
     return export_traces(version)
 
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_HEADER: Final = b"traceparent"
-
-
-class TracedApplication:
-    """ASGI middleware that gives every request its position in a trace.
-
-    The inner application sees it in the ``traceparent`` header, whether or not the caller sent one.
-    ``Recorder.record_request`` ends the span.
-
-    Args:
-        inner: answers the requests.
-        tracing: writes the spans.
-    """
-
-    def __init__(self, inner: Application, tracing: Tracing) -> None:
-        self._inner = inner
-        self._tracing = tracing
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "http":
-            headers = [header for header in scope["headers"] if header[0].lower() != _HEADER]
-            given = [value for name, value in scope["headers"] if name.lower() == _HEADER]
-            trace = self._tracing.begin(given[0].decode("latin-1") if len(given) == 1 else None)
-            if trace.traceparent is not None:
-                headers.append((_HEADER, trace.traceparent.encode("ascii")))
-            scope = {**scope, "headers": headers}
-            _current.set(trace)
-            name_trace(trace.trace_id)
-        await self._inner(scope, receive, send)
-
-
-def record_span(tracing: Tracing, event: events.Event) -> None:
-    """Write the span of an event, if it has one.
-
-    ``claim`` and ``record`` have no duration: the core does not measure it.
+def find_span(event: events.Event) -> tuple[SpanName, str | None, Attributes, float] | None:
+    """The span of an event, if it has one: its name, the ``traceparent`` that it belongs below, what it says, and how
+    many seconds it took. The core does not measure how long ``claim`` and ``record`` take: they have none.
     """
     if isinstance(event, events.CallFinished):
-        tracing.record(SpanName.DIAL, event.traceparent, _of_call(event), seconds=event.seconds)
-    elif isinstance(event, events.NotificationClaimed):
-        tracing.record(SpanName.CLAIM, event.traceparent, _of_notification(event))
-    elif isinstance(event, events.NotificationCompleted):
+        return SpanName.DIAL, event.traceparent, _of_call(event), event.seconds
+    if isinstance(event, events.NotificationClaimed):
+        return SpanName.CLAIM, event.traceparent, _of_notification(event), 0.0
+    if isinstance(event, events.NotificationCompleted):
         ended: Attributes = {**_of_notification(event), Attribute.STATUS: event.status}
-        tracing.record(SpanName.RECORD, event.traceparent, ended)
+        return SpanName.RECORD, event.traceparent, ended, 0.0
+    return None
 
 
 def _of_call(event: events.CallFinished) -> Attributes:

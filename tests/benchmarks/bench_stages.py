@@ -328,6 +328,7 @@ async def told_stages(stages: Stages, relay: Relay, prepared: Any, lease: Lease,
             seconds=0.01,
             client=caller.client.name,
             request_id="01",
+            trace=relay.tracing.begin(None),
         )
 
     silent = Recorder(relay.metrics, Log("error", None, ()).logger, relay.tracing)

@@ -31,6 +31,7 @@ from relay.observability.logs import Log, name_request, name_trace
 from relay.observability.metric_table import QUEUE_STATES
 from relay.observability.metrics import Metrics
 from relay.observability.recorder import Recorder
+from relay.observability.tracing import RequestTrace
 from relay.sending import events
 from relay.sending.breaker import BreakerState
 from relay.sending.ports import SendOutcome
@@ -305,7 +306,13 @@ def test_a_request_is_counted_and_logged_without_its_address(
     recorder: Recorder, metrics: Metrics, lines: Lines
 ) -> None:
     recorder.record_request(
-        route="/v1/secret?to=2348012345678", method="BREW", status=404, seconds=0.01, client=None, request_id="r9"
+        route="/v1/secret?to=2348012345678",
+        method="BREW",
+        status=404,
+        seconds=0.01,
+        client=None,
+        request_id="r9",
+        trace=RequestTrace(None),
     )
 
     [line] = lines.read_all()
@@ -322,7 +329,13 @@ def test_probes_and_scrapes_that_go_well_are_no_news(metrics: Metrics, lines: Li
     recorder = Recorder(metrics, Log("info", lines).logger)
     for status in (200, 503):
         recorder.record_request(
-            route="/readyz", method="GET", status=status, seconds=0.001, client=None, request_id="r"
+            route="/readyz",
+            method="GET",
+            status=status,
+            seconds=0.001,
+            client=None,
+            request_id="r",
+            trace=RequestTrace(None),
         )
 
     assert [line["status"] for line in lines.read_all()] == [503]

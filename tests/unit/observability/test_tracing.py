@@ -23,6 +23,8 @@ from relay.domain.codes import (
 )
 from relay.domain.notification import Mode
 from relay.domain.pausing import Scope, SendingPause
+from relay.http.application import Surroundings, build_metrics_application
+from relay.http.asgi import AsgiApplication
 from relay.observability.logs import Log
 from relay.observability.metrics import Metrics
 from relay.observability.open_telemetry import OpenTelemetryTracing
@@ -30,15 +32,14 @@ from relay.observability.recorder import Recorder
 from relay.observability.tracing import (
     Attribute,
     TraceContext,
-    TracedApplication,
     Tracing,
-    current_trace,
     format_traceparent,
     open_tracing,
     parse_traceparent,
 )
 from relay.sending import events
 from relay.sending.ports import SendOutcome
+from support.front import CountedIds, FixedClock, Witness
 from support.log import Lines
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -72,40 +73,56 @@ def test_a_traceparent_that_was_written_is_read_as_the_same() -> None:
         assert parse_traceparent(format_traceparent(context)) == context
 
 
-async def serve(tracing: Tracing, headers: list[tuple[bytes, bytes]], recorder: Recorder | None = None) -> list[bytes]:
-    """The traceparent headers that an application sees."""
-    seen: list[bytes] = []
+class Ears(Witness):
+    """Keeps the trace of a request, and lets a recorder hear of it too."""
 
-    async def inner(scope: Any, _receive: Any, _send: Any) -> None:
-        seen.extend(value for name, value in scope["headers"] if name == b"traceparent")
-        assert current_trace() is not None
-        if recorder is not None:
-            recorder.record_request(
-                route="/v1/notifications", method="POST", status=200, seconds=0.1, client="billing", request_id="r"
-            )
+    def __init__(self, recorder: Recorder | None) -> None:
+        super().__init__()
+        self._recorder = recorder
 
-    async def never(*_: Any) -> None:
-        raise AssertionError
-
-    scope = {"type": "http", "headers": [(b"host", b"relay"), *headers]}
-    await asyncio.create_task(_call(TracedApplication(inner, tracing), scope, never))
-    return seen
+    def record_request(self, **fields: Any) -> None:
+        super().record_request(**fields)
+        if self._recorder is not None:
+            self._recorder.record_request(**fields)
 
 
-async def _call(application: TracedApplication, scope: Any, never: Any) -> None:
-    await application(scope, never, never)
+async def serve(tracing: Tracing, headers: list[tuple[bytes, bytes]], recorder: Recorder | None = None) -> str | None:
+    """The ``traceparent`` of a request, for what it brings."""
+    ears = Ears(recorder)
+    surroundings = Surroundings(events=ears, recorder=ears, clock=FixedClock(), ids=CountedIds(), tracing=tracing)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_message: Any) -> None:
+        """Nobody reads it."""
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/nowhere",
+        "query_string": b"",
+        "headers": [(b"host", b"relay"), *headers],
+    }
+    await asyncio.create_task(_call(build_metrics_application(surroundings, ears), scope, receive, send))
+    traceparent: str | None = ears.records[0]["trace"].traceparent
+    return traceparent
+
+
+async def _call(application: AsgiApplication, scope: Any, receive: Any, send: Any) -> None:
+    await application(scope, receive, send)
 
 
 async def test_without_the_extra_the_callers_context_is_passed_on() -> None:
-    assert await serve(Tracing(), [(b"TraceParent", PARENT.encode())]) == [PARENT.encode()]
-    assert await serve(Tracing(), []) == []
+    assert await serve(Tracing(), [(b"traceparent", PARENT.encode())]) == PARENT
+    assert await serve(Tracing(), []) is None
 
 
 @pytest.mark.parametrize(
     "headers", [[(b"traceparent", b"\xff")], [(b"traceparent", PARENT.encode()), (b"traceparent", PARENT.encode())]]
 )
 async def test_a_context_that_is_malformed_or_given_twice_is_dropped(headers: list[tuple[bytes, bytes]]) -> None:
-    assert await serve(Tracing(), headers) == []
+    assert await serve(Tracing(), headers) is None
 
 
 @pytest.fixture
@@ -127,12 +144,12 @@ async def test_a_request_is_a_span_below_the_callers_and_what_follows_is_below_i
     tracing: OpenTelemetryTracing, exporter: InMemorySpanExporter, lines: Lines
 ) -> None:
     recorder = Recorder(Metrics(version="1", system=False), Log("info", lines).logger, tracing)
-    [handed_on] = await serve(tracing, [(b"traceparent", PARENT.encode())], recorder)
+    handed_on = await serve(tracing, [(b"traceparent", PARENT.encode())], recorder)
 
-    for event in follow_ups(handed_on.decode()):
+    for event in follow_ups(handed_on):
         recorder.emit(event)
 
-    inner = parse_traceparent(handed_on.decode())
+    inner = parse_traceparent(handed_on)
     assert inner is not None
     assert inner.trace_id == TRACE
     spans = exporter.get_finished_spans()
@@ -166,9 +183,10 @@ async def test_spans_say_only_what_is_of_the_closed_set(
 async def test_a_trace_that_its_caller_does_not_keep_is_not_kept_here(
     tracing: OpenTelemetryTracing, exporter: InMemorySpanExporter
 ) -> None:
-    [handed_on] = await serve(tracing, [(b"traceparent", f"00-{TRACE}-{SPAN}-00".encode())])
+    handed_on = await serve(tracing, [(b"traceparent", f"00-{TRACE}-{SPAN}-00".encode())])
 
-    assert handed_on.endswith(b"-00")
+    assert handed_on is not None
+    assert handed_on.endswith("-00")
     assert exporter.get_finished_spans() == ()
 
 
