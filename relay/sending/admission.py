@@ -8,7 +8,7 @@ come in is judged by ``shares``: what one client does stops no other.
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
+from contextlib import ExitStack
 
 from relay.domain.clients import Client
 from relay.domain.codes import ProblemCode
@@ -81,8 +81,8 @@ class Admission:
         self._refused[client.name] += 1
         return _HELD_BACK_SECONDS if self._refused[client.name] > _REFUSED_AT_ONCE else 0.0
 
-    def begin_reading(self, client: Client) -> "ReadingPlace":
-        """Let in a request that is to be read now.
+    def begin_reading(self, client: Client) -> ExitStack:
+        """Let in a request that is to be read now. It holds a place until what is given is left.
 
         Raises:
             Overloaded: ``overloaded``.
@@ -207,13 +207,15 @@ class _Reading:
         self._ticking = False
         self._by_tick: list[Counter[str]] = [Counter() for _ in range(_READING_TICKS)]
 
-    def begin(self, client: str) -> "ReadingPlace":
+    def begin(self, client: str) -> ExitStack:
         if not self._ticking:
             self._ticking = True
             asyncio.get_running_loop().call_soon(self._next_tick)
         self._by_tick[self._tick % _READING_TICKS][client] += 1
         self._shares.take(Asker(client, None))
-        return ReadingPlace(self, client, self._tick)
+        place = ExitStack()
+        place.callback(self.end, client, self._tick)
+        return place
 
     def of(self, client: str) -> int:
         return sum(begun[client] for begun in self._by_tick)
@@ -233,23 +235,3 @@ class _Reading:
         self._ticking = any(begun.total() for begun in self._by_tick)
         if self._ticking:
             asyncio.get_running_loop().call_soon(self._next_tick)
-
-
-class ReadingPlace:
-    """The place of one request while it is read, as a block of code."""
-
-    __slots__ = ("_client", "_reading", "_tick")
-
-    def __init__(self, reading: _Reading, client: str, tick: int) -> None:
-        self._reading = reading
-        self._client = client
-        self._tick = tick
-
-    def __enter__(self) -> None:
-        """The place was taken when this was made."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the place back: the request is read, or refused."""
-        self._reading.end(self._client, self._tick)

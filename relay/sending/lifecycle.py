@@ -6,6 +6,7 @@ when a caller goes away nothing changes here.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from msgspec.structs import replace
 
@@ -16,7 +17,7 @@ from relay.domain.suppression import Addressed
 from relay.domain.usage import Prices
 from relay.sending.accept import Acceptance
 from relay.sending.accounts import Choice, choose, find_onward
-from relay.sending.admission import Admission, ReadingPlace, find_outage, find_stop
+from relay.sending.admission import Admission, find_outage, find_stop
 from relay.sending.channels import Channel, Channels, Permit
 from relay.sending.delivery import Delivery, Runtime
 from relay.sending.dial import authorise, dial, take_permit_early
@@ -64,7 +65,7 @@ class Lifecycle:
 
     # --- a caller who waits -----------------------------------------------------------------------------------------
 
-    def arrive(self, caller: Caller) -> ReadingPlace:
+    def arrive(self, caller: Caller) -> AbstractContextManager[object]:
         """Let in somebody who would wait, or refuse before anything of the request is read."""
         try:
             return self.admission.begin_reading(caller.client)

@@ -201,7 +201,7 @@ class Sending(Protocol):
         """Count that a client is told ``overloaded``; how many seconds to hold the answer back."""
         ...
 
-    def arrive(self, caller: Caller) -> AbstractContextManager[None]:
+    def arrive(self, caller: Caller) -> AbstractContextManager[object]:
         """Let somebody in who would wait, or say no before anything of the request is read.
 
         Saying no must cost little, or a flood would leave nothing for those who are served. So not even an idempotency

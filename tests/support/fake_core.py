@@ -137,7 +137,7 @@ class FakeCore:
     def judge_arrival(self, client: Client) -> AdmissionVerdict:
         return AdmissionVerdict.OVER_SHARE if self.is_short_of_places() else AdmissionVerdict.ROOM
 
-    def arrive(self, caller: Caller) -> AbstractContextManager[None]:
+    def arrive(self, caller: Caller) -> AbstractContextManager[object]:
         if self.refusal is not None and self.is_short_of_places():
             raise self.refusal
         return nullcontext()
