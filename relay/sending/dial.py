@@ -37,7 +37,7 @@ from relay.sending.shares import Asker
 
 
 def take_permit_early(
-    client: str, prepared: Prepared, channels: Sequence[Channel], runtime: Runtime, *, deadline: float
+    asker: Asker, prepared: Prepared, channels: Sequence[Channel], runtime: Runtime, *, deadline: float
 ) -> Permit | None:
     """Take a permit for a synchronous notification of one call that is not claimed yet, if one of the account that is
     to take it is free and it may go out now.
@@ -46,7 +46,6 @@ def take_permit_early(
     out.
     """
     submission = prepared.submission
-    asker = Asker(client, submission.message_type)
     choice = choose(channels, prepared.sender, asker, runtime.switches, runtime.clock.monotonic(), tried={})
     if not isinstance(choice, Choice) or not choice.channel.bulkhead.try_acquire(asker, leave_reserve=True):
         return None

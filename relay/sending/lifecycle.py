@@ -80,7 +80,7 @@ class Lifecycle:
         channels = self._channels.of(caller.client)
         try:
             prepared = self._prepare(submission, caller, asynchronous=False)
-            asker = Asker(caller.client.name, submission.message_type)
+            asker = Asker(caller.client.name, prepared.submission.message_type)
             refusal = self._acceptance.find_refusal(prepared) or self._find_obstacle(channels, prepared.sender, asker)
             if refusal is not None:
                 return await self._answer_again(prepared, caller, refusal)
@@ -114,7 +114,7 @@ class Lifecycle:
         permit: Permit | None = None
         try:
             if len(prepared.calls) == 1:
-                permit = take_permit_early(asker.client, prepared, channels, self._runtime, deadline=deadline)
+                permit = take_permit_early(asker, prepared, channels, self._runtime, deadline=deadline)
             if permit is not None:  # the one call goes over the account that the permit is of
                 call = replace(prepared.calls[0], account=permit.channel.account, account_reason=permit.reason)
                 prepared = replace(prepared, calls=(call,))
@@ -232,7 +232,7 @@ class Lifecycle:
             addressed = Addressed(caller.client.name, prepared.submission.message_type, prepared.numbers())
             suppressed = await self._runtime.journal.find_suppressed(addressed, self._runtime.clock.now_ms())
             now, switches = self._runtime.clock.monotonic(), self._runtime.switches
-            asker = Asker(caller.client.name, submission.message_type)
+            asker = Asker(caller.client.name, prepared.submission.message_type)
             channels = self._channels.of(caller.client)
             choice = choose(channels, prepared.sender, asker, switches, now, tried={})
             account, reason = (choice.channel.account, choice.reason) if isinstance(choice, Choice) else (None, choice)

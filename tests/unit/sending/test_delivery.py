@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from relay.domain.audit import Act
-from relay.domain.codes import Code, MessageType, NotificationStatus, Rejection
+from relay.domain.codes import AccountReason, Code, MessageType, NotificationStatus, ProblemCode, Rejection
+from relay.domain.errors import Unavailable
 from relay.domain.hours import DeliveryWindow
 from relay.domain.notification import CallState, Ended, find_outcomes, overall_status, view_recipients
 from relay.domain.suppression import SuppressionWish
+from relay.domain.templates import TemplateBook, TemplateUse, parse_templates
 from relay.sending.accounts import HOLD_MS
 from relay.sending.breaker import BreakerState
 from relay.sending.events import (
@@ -24,7 +27,7 @@ from relay.sending.events import (
 )
 from relay.sending.follow_up import FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS
 from relay.sending.ports import BalanceResult, JournalUnavailable, RecordResult, SendOutcome, SendResult
-from support.journal import codes
+from support.journal import codes, pause
 from support.sending import Scene, running_scene, submission
 
 ONE = "2348031234567"
@@ -415,6 +418,30 @@ async def test_what_expires_while_it_waits_for_a_permit_is_not_dialled(scene: Sc
     assert codes(await scene.find(stored.notification.id)) == [Code.EXPIRED]
     assert "2348031234569" not in scene.sends()
     assert scene.bulkhead.in_use == 0
+
+
+CODE = """[[template]]
+name = "login"
+message_type = "otp"
+[template.values]
+code = 6
+[template.text]
+en = "Your code is {{ code }}."
+"""
+
+
+async def test_a_template_is_judged_by_its_own_message_type(scene: Scene) -> None:
+    scene.rules = replace(scene.rules, templates=TemplateBook(parse_templates(CODE, scene.rules.matcher)))
+    scene.runtime.switches.pauses = (pause(message_type=MessageType.OTP),)
+    asked = submission(message="", template=TemplateUse(name="login", values={"code": "1204"}))
+
+    with pytest.raises(Unavailable) as refused:
+        await scene.lifecycle.send(asked, scene.caller)
+    preview = await scene.lifecycle.preview(asked, scene.caller, asynchronous=False)
+
+    assert refused.value.code is ProblemCode.PAUSED
+    assert preview.account_reason is AccountReason.PAUSED
+    assert scene.sends() == {}
 
 
 async def test_what_is_gone_when_it_is_read_again_is_told_as_it_was(scene: Scene) -> None:

@@ -31,6 +31,7 @@ PROMOTION = Submission(sender="ACME", recipients=("2348012345678",), message="Hi
 CLIENT = Client(name="billing", default_sender="ACME", message_types=frozenset(MessageType))
 RULES = Rules(matcher=WordMatcher([]), routes=DEFAULT_ROUTES, hours={})
 PREPARED = prepare(PROMOTION, CLIENT, RULES, Chunker(), asynchronous=False, now_ms=0)
+ASKER = Asker("billing", MessageType.PROMOTIONAL)
 AROUND_NOON = DeliveryWindow(13 * 60, 11 * 60, code=Code.HELD_QUIET_HOURS)
 """An hour of them is left: the clock says noon."""
 
@@ -64,7 +65,7 @@ class Way:
     def take_early(self) -> Permit | None:
         """Ask for a permit that may not be waited for."""
         deadline = self.clock.monotonic() + 5.0
-        return take_permit_early("billing", PREPARED, self.channels, self.runtime, deadline=deadline)
+        return take_permit_early(ASKER, PREPARED, self.channels, self.runtime, deadline=deadline)
 
 
 @pytest.fixture
