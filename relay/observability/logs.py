@@ -44,6 +44,9 @@ _trace_id: ContextVar[str | None] = ContextVar("relay_trace_id", default=None)
 class Logger(Protocol):
     """What our own parts log with: a name for what happened, and fields. Never raises, whatever a field holds."""
 
+    def is_enabled_for(self, level: int) -> bool:
+        """Whether lines of this level (a number of ``logging``) are written: fields may cost more than the line."""
+
     def debug(self, event: str, **fields: Any) -> Any:
         """For debugging."""
 

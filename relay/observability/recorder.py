@@ -7,6 +7,7 @@ numbers, texts, keys or the text of an exception: events do not carry them.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from logging import DEBUG
 from typing import Any, Final
 
 from msgspec.structs import asdict
@@ -205,8 +206,10 @@ class Recorder:
         segments = event.segments * event.recipients
         self._metrics.add("relay_segments_total", event.client, event.encoding, amount=segments)
         # If the caller waits, the line of the end follows in a moment; this one is for those who do not wait.
-        log = self._logger.info if event.mode is Mode.ASYNCHRONOUS else self._logger.debug
-        log("notification.claimed", **_fields_of(event))
+        if event.mode is Mode.ASYNCHRONOUS:
+            self._logger.info("notification.claimed", **_fields_of(event))
+        elif self._logger.is_enabled_for(DEBUG):
+            self._logger.debug("notification.claimed", **_fields_of(event))
 
     def _call_finished(self, event: events.CallFinished) -> None:
         if not event.sandbox:
@@ -216,9 +219,10 @@ class Recorder:
                 self._metrics.add("relay_upstream_fallback_total", event.account, event.account_reason)
             if event.rejection is not None:
                 self._metrics.add("relay_refusals_total", "upstream", event.rejection.problem)
-        clear = event.outcome is SendOutcome.ACCEPTED and not event.warnings
-        log = self._logger.debug if clear else self._logger.warning
-        log("call.finished", **_fields_of(event))
+        if event.outcome is not SendOutcome.ACCEPTED or event.warnings:
+            self._logger.warning("call.finished", **_fields_of(event))
+        elif self._logger.is_enabled_for(DEBUG):
+            self._logger.debug("call.finished", **_fields_of(event))
 
     def _completed(self, event: events.NotificationCompleted) -> None:
         metrics = self._metrics
