@@ -121,8 +121,9 @@ usage-sum: $(VENV)/.dev  ## very many messages over clients, codes, routes, acco
 	PYTHONPATH=tests $(BIN)/python tests/tools/usage_sum.py --calls $(CALLS)
 
 NOTIFICATIONS ?= 10000
-bench: $(VENV)/.dev  ## speed and memory against the plain app, in one run (nginx-light from Debian)
-	PYTHONPATH=tests:tests/benchmarks $(BIN)/python tests/benchmarks/bench.py --notifications $(NOTIFICATIONS)
+RUNS ?= 1
+bench: $(VENV)/.dev  ## speed and memory against plain app, Kannel and targets; the worst of RUNS=5 (Debian: nginx-light, kannel)
+	PYTHONPATH=tests:tests/benchmarks $(BIN)/python tests/benchmarks/bench.py --notifications $(NOTIFICATIONS) --runs $(RUNS)
 	$(BIN)/python tests/benchmarks/bench_prefilter.py
 
 ROWS ?= 1000000

@@ -1,6 +1,7 @@
 """``make bench``: the relay against the plain app, in one run, with an upstream that is not the bottleneck.
 
-Prints a table of figures and their ratio to the baseline. Nothing here is asserted: the table reports.
+Prints a table of figures and their ratio to the baseline, and one of the targets. Nothing here is asserted: the tables
+report.
 """
 
 import argparse
@@ -14,12 +15,23 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import uvloop
 from measure import Load, cpu_seconds, free_port, load, resident_mib, running_kannel, running_nginx, wait_for_port
+from targets import (
+    BATCHES,
+    FRESH,
+    FRESH_FEW,
+    FRESH_STEADY,
+    KANNEL,
+    KEPT,
+    OVERLOAD,
+    PLAIN_STEADY,
+    Row,
+    print_targets,
+)
 
 from support.postgres import PostgresServer, find_server_programs
 from support.relay import ClientKey, make_client, make_relay
@@ -29,34 +41,6 @@ KEEPALIVE = "[smsclone]\nkeepalive_seconds = 30\n"
 TURNS = 5
 STEADY = 400
 """Notifications of a turn at a steady rate."""
-
-
-@dataclass
-class Row:
-    """One line of the table."""
-
-    name: str
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-    rss_before: float
-    rss_after: float
-    run: Load
-
-    def cells(self, baseline: "Row | None") -> list[str]:
-        """The line as text; ``baseline`` is the plain app's."""
-        ratio = "1" if baseline is None else f"1/{baseline.cpu_us / self.cpu_us:.1f}"
-        return [
-            self.name,
-            f"{self.per_second:.0f}",
-            f"{self.p50_ms:.1f}",
-            f"{self.p99_ms:.1f}",
-            f"{self.cpu_us:.0f}",
-            ratio,
-            f"{self.rss_before:.0f} → {self.rss_after:.0f}",
-            " ".join(f"{count} of {status}" for status, count in sorted(self.run.statuses.items())),
-        ]
 
 
 HEADER = ["what", "n/s", "p50 ms", "p99 ms", "CPU µs each", "to the app", "RSS MiB", "answers"]
@@ -180,6 +164,7 @@ def main() -> int:
     """Run everything and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--notifications", type=int, default=10_000, help="for each row")
+    parser.add_argument("--runs", type=int, default=1, help="how often; of each target the worst counts")
     parser.add_argument("--soak", type=int, help="only this: how memory grows over so many notifications")
     options = parser.parse_args()
     count = options.notifications
@@ -192,10 +177,19 @@ def main() -> int:
         if options.soak:
             soak(directory, upstream, options.soak)
             return 0
+        runs = [run_once(directory / f"run{number}", upstream, count) for number in range(options.runs)]
+    print_targets(runs)
+    return 0
+
+
+def run_once(directory: Path, upstream: str, count: int) -> list[Row]:
+    """All the rows once, printed."""
+    directory.mkdir()
+    with ExitStack() as stack:
         rows = list(run_rows(stack, directory, upstream, count))
     baseline = rows[0]
     print_table([row.cells(None if row is baseline else baseline) for row in rows])
-    return 0
+    return rows
 
 
 def run_rows(stack: ExitStack, directory: Path, upstream: str, count: int) -> Iterator[Row]:
@@ -208,7 +202,7 @@ def run_rows(stack: ExitStack, directory: Path, upstream: str, count: int) -> It
         capacity = measure("warm-up", port, pid, bodies(4_000, 0), headers=auth).per_second
         yield overload(port, pid, auth, capacity)
     with relay(directory / "batches", client, upstream, toml=KEEPALIVE) as (port, pid):
-        yield measure_batches("(d) batch of 100, acceptance and sending", port, pid, auth, count)
+        yield measure_batches(BATCHES, port, pid, auth, count)
         yield many_recipients(port, pid, auth)
     with relay(directory / "held", client, upstream, toml=quiet_now()) as (port, pid):
         yield measure_batches("(d) batch of 100, acceptance alone", port, pid, auth, count, message_type="promotional")
@@ -227,17 +221,13 @@ def run_in_turn(directory: Path, client: ClientKey, upstream: str, count: int) -
         turns: dict[str, Callable[[int], Row]] = {
             "(a) plain app, kept-alive, 64 in flight": lambda begin: measure("", app, app_pid, bodies(share, begin)),
             "(a) the same, 8 in flight": lambda begin: measure("", app, app_pid, bodies(share, begin), connections=8),
-            "(b) relay, SQLite, fresh connections, 64 in flight": lambda begin: measure(
-                "", fresh, fresh_pid, bodies(share, begin), headers=auth
-            ),
-            "(b) the same, 8 in flight": lambda begin: measure(
+            FRESH: lambda begin: measure("", fresh, fresh_pid, bodies(share, begin), headers=auth),
+            FRESH_FEW: lambda begin: measure(
                 "", fresh, fresh_pid, bodies(share, begin + share), headers=auth, connections=8
             ),
-            "(b) relay, SQLite, kept-alive, 64 in flight": lambda begin: measure(
-                "", kept, kept_pid, bodies(share, begin), headers=auth
-            ),
-            "(a) plain app at 200/s": lambda begin: measure("", app, app_pid, bodies(STEADY, begin), rate=200),
-            "(b) relay, fresh, at 200/s": lambda begin: measure(
+            KEPT: lambda begin: measure("", kept, kept_pid, bodies(share, begin), headers=auth),
+            PLAIN_STEADY: lambda begin: measure("", app, app_pid, bodies(STEADY, begin), rate=200),
+            FRESH_STEADY: lambda begin: measure(
                 "", fresh, fresh_pid, bodies(STEADY, begin + 2 * share), headers=auth, rate=200
             ),
             "(b) relay, kept-alive, at 200/s": lambda begin: measure(
@@ -246,14 +236,15 @@ def run_in_turn(directory: Path, client: ClientKey, upstream: str, count: int) -
         }
         if kannel is not None:
             port, pids = kannel
-            turns["Kannel, no journal, no filter, 64 in flight"] = lambda begin: measure(
-                "", port, pids, kannel_requests(share), whole=True, queued=True
-            )
+            turns[KANNEL] = lambda begin: measure("", port, pids, kannel_requests(share), whole=True, queued=True)
         share = count // TURNS
+        at_start = resident_mib(fresh_pid)
         for place in (app, fresh, kept):
             uvloop.run(load(place, bodies(500, 0), headers=auth, connections=64))
         rounds = [[turn(10_000 + place * 3 * count) for turn in turns.values()] for place in range(TURNS)]
-        yield from (join(name, rows) for name, rows in zip(turns, zip(*rounds, strict=True), strict=True))
+        joined = {name: join(name, rows) for name, rows in zip(turns, zip(*rounds, strict=True), strict=True)}
+        joined[FRESH].rss_before = at_start
+        yield from joined.values()
 
 
 def join(name: str, rows: Sequence[Row]) -> Row:
@@ -328,9 +319,9 @@ def overload(port: int, pid: int, auth: list[str], capacity: float) -> Row:
     requests = bodies(int(capacity * 5 * seconds), 6_000_000)
     row = measure("(b) overload", port, pid, requests, headers=auth, connections=connections, rate=capacity * 5)
     good = row.run.statuses.get(200, 0) / row.run.seconds
+    row.left = good / capacity
     row.name = (
-        f"(b) five times as many as it can take: {good / capacity:.0%} of its best, "
-        f"a refusal within {row.run.percentile_ms(0.99, 503):.0f} ms (p99)"
+        f"{OVERLOAD}: {row.left:.0%} of its best, a refusal within {row.run.percentile_ms(0.99, 503):.0f} ms (p99)"
     )
     return row
 
