@@ -305,7 +305,6 @@ def test_the_balance_around_a_lost_call_is_shown_beside_it(pager: Pager) -> None
     evidence = item["evidence"]
 
     assert (evidence["before"], evidence["after"], evidence["fell"]) == ("256.21", "256.21", "0.00")
-    assert float(evidence["unknown"]) >= 1
     assert evidence["before_at"] <= item["dialled_at"] < evidence["after_at"]
     assert 0 <= item["age_seconds"] <= 600
 
