@@ -29,6 +29,7 @@ MOVES: dict[str, tuple[str, ...]] = {
     "taken back": ("looks for its claim in doubt",),
     "taken over": ("takes %d over from one that died", "takes %d over from one that lives and seems dead"),
     "put back": ("puts what is not dialled back into the queue", "puts its claim into the queue"),
+    "moved": ("is moved to a later time",),
     "ended": ("records call %d of %d: sent",),
     "ended in the queue": ("cancels %d",),
     "planned": ("plans what follows",),
@@ -190,6 +191,8 @@ def _name_row_move(move: Move) -> str:
             return "taken back" if owner == was_owner else "taken over"
         case "owned", "queued", 0 if not owner:
             return "put back"
+        case (("owned" | "queued"), "queued", 1) if not owner:
+            return "moved"
         case (("owned" | "queued"), "done", 0) if not owner:
             return "ended" if was_state == "owned" else "ended in the queue"
     return "a change of hands that nothing allows"
