@@ -92,8 +92,9 @@ mutants: $(VENV)/.mutants  ## wrong variants of the code that decides about send
 	$(BIN)/mutmut run $(ONLY)
 	$(BIN)/mutmut results
 
-moves: $(VENV)/.dev  ## what the suites of journal and faults do to the journal's rows, held against the model
-	PYTHONPATH=tests $(BIN)/python tests/tools/moves.py
+SIMULATED ?= 0
+moves: $(VENV)/.dev  ## what the suites of journal and faults do to the journal's rows, against the model (SIMULATED=120000: seeds too)
+	PYTHONPATH=tests $(BIN)/python tests/tools/moves.py --seeds $(SIMULATED)
 
 PAIRS ?= 10000
 pairs: $(VENV)/.dev  ## runs that differ in what is secret alone, held against each other byte for byte (PAIRS=10000)

@@ -29,14 +29,18 @@ CallFault = Literal[
 the texts were sent."""
 
 
+PauseScope = Literal["all", "client", "message_type", "account"]
+
+
 class Operation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something that a client or the operator does.
 
     ``of`` is the position of the operation whose notification is meant. ``tries`` counts how often a client with a key
-    asks again where it got no definite answer.
+    asks again where it got no definite answer. ``send_in`` are the seconds after which it is to be sent: as it is
+    accepted, or as it is moved. ``scope`` is what a pause stops: all, or what the notification meant belongs to.
     """
 
-    kind: Literal["send", "enqueue", "cancel", "pause", "resume", "settle", "resend", "restart"]
+    kind: Literal["send", "enqueue", "cancel", "pause", "resume", "settle", "resend", "restart", "move", "suppress"]
     at: float
     replica: int = 0
     numbers: tuple[str, ...] = ()
@@ -45,6 +49,9 @@ class Operation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     wait: float | None = None
     route: Literal["auto", "normal"] = "auto"
     expires_in: float | None = None
+    message_type: Literal["transactional", "otp"] = "transactional"
+    send_in: float | None = None
+    scope: PauseScope = "all"
     calls_back: bool = False
     tries: int = 0
     of: int = 0

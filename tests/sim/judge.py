@@ -12,6 +12,7 @@ from relay.domain.notification import Stored, find_outcomes, view_recipients
 from relay.journal import reading
 from relay.sending.requests import Answer
 from sim.faults import Operation
+from sim.rights import judge_rights
 
 if TYPE_CHECKING:
     from sim.run import World
@@ -21,10 +22,13 @@ _STILL_RUNS = frozenset({ProblemCode.IDEMPOTENCY_IN_PROGRESS})
 
 
 class Told(Struct, kw_only=True):
-    """What was asked, and every answer to it: an ``Answer``, a ``Refusal``, or ``Vanished``."""
+    """What was asked, and every answer to it: an ``Answer``, a ``Refusal``, or ``Vanished``; of an act also when it was
+    begun, and heard of."""
 
     operation: Operation
     answers: list[Any] = field(default_factory=list)
+    began_ms: int = 0
+    heard_ms: int = 0
 
     @property
     def notification_id(self) -> str | None:
@@ -61,7 +65,7 @@ class _Judgement:
         for told in self._world.told.values():
             if told.operation.kind in ("send", "enqueue"):
                 found += self._judge_told(told)
-        return found + self._judge_callbacks()
+        return [*found, *self._judge_callbacks(), *judge_rights(self._world, self._stored)]
 
     # --- effects against what the journal keeps -----------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class Process:
         self.stopped = False
         self.queued = False
         self.cut_until = 0.0
-        self.ready: deque[asyncio.Handle] = deque()
+        self.ready: deque[SimulatedHandle] = deque()
         self.tasks: list[SimulatedTask] = []
         self.mourners: list[Callable[[], None]] = []
         """Called when it dies."""
@@ -72,7 +72,32 @@ class Process:
 
     def post(self, delay: float, callback: Callable[..., object], *arguments: Any) -> None:
         """Let something come to this process from outside, after a while."""
-        self._loop.call_later(delay, callback, *arguments, context=self.context)
+        self._loop.plan(delay, SimulatedHandle(callback, arguments, self.context, self))
+
+
+class SimulatedHandle(asyncio.TimerHandle):
+    """What is to be called, and of which process it is: asyncio's own, without what only its own loop needs."""
+
+    __slots__ = ("args", "callback", "context", "process")
+
+    def __init__(  # all that asyncio's would keep here is known to the loop, or not asked for
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: contextvars.Context,
+        process: Process,
+    ) -> None:
+        self.callback: Callable[..., object] | None = callback
+        self.args = args
+        self.context = context
+        self.process = process
+
+    def cancel(self) -> None:
+        self.callback = None
+        self.args = ()
+
+    def cancelled(self) -> bool:
+        return self.callback is None
 
 
 class SimulatedTask(asyncio.Task[Any]):
@@ -102,6 +127,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def __init__(self, seed: int, most_steps: int = 2_000_000) -> None:
         super().__init__()
         self.random = random.Random(seed)
+        self._draw = self.random.random
         self.world = Process(self, "world")
         self.troubles: list[str] = []
         """What the loop was told that nobody else took."""
@@ -110,7 +136,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._left = most_steps
         self._numbers = count(1)
-        self._timers: list[tuple[float, float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, float, int, SimulatedHandle]] = []
         self._busy: list[Process] = []
         self._processes = [self.world]
         self.set_exception_handler(self._note_trouble)
@@ -123,16 +149,27 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def call_soon(  # type: ignore[override]  # typeshed's form has type variables that only it can name
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+        context = contextvars.copy_context() if context is None else context
+        handle = SimulatedHandle(callback, args, context, context.get(_PROCESS, self.world))
         self._give(handle)
+        return handle
+
+    def call_later(  # type: ignore[override]
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        context = contextvars.copy_context() if context is None else context
+        handle = SimulatedHandle(callback, args, context, context.get(_PROCESS, self.world))
+        self.plan(delay, handle)
         return handle
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._timers, (when, self.random.random(), next(self._numbers), handle))
-        return handle
+        return self.call_later(when - self._now, callback, *args, context=context)
 
     def create_task(  # type: ignore[override]
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: contextvars.Context | None = None
@@ -148,20 +185,28 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return await self.connector(protocol_factory)
 
     def _run_once(self) -> None:
-        while not self._busy:
+        busy = self._busy
+        while not busy:
             self._jump()
-        place = self.random.randrange(len(self._busy)) if len(self._busy) > 1 else 0
-        process = self._busy[place]
-        for _ in range(len(process.ready)):
-            if process.stopped or not process.ready:
+        place = int(self._draw() * len(busy)) if len(busy) > 1 else 0
+        process = busy[place]
+        ready = process.ready
+        for _ in range(len(ready)):
+            if process.stopped or not ready:
                 break
-            handle = process.ready.popleft()
-            if not handle.cancelled():
-                handle._run()
-        if process.stopped or not process.ready:
-            self._busy[place] = self._busy[-1]
-            self._busy.pop()
+            handle = ready.popleft()
+            if handle.callback is not None:
+                self._run(handle, handle.callback)
+        if process.stopped or not ready:
+            busy[place] = busy[-1]
+            busy.pop()
             process.queued = False
+
+    def _run(self, handle: SimulatedHandle, callback: Callable[..., object]) -> None:
+        try:
+            handle.context.run(callback, *handle.args)
+        except Exception as error:  # as asyncio does
+            self.call_exception_handler({"message": f"in {callback}", "exception": error})
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
@@ -199,9 +244,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._busy.clear()
         self.close()
 
-    def _give(self, handle: asyncio.Handle) -> None:
-        context: contextvars.Context = handle._context  # type: ignore[attr-defined]
-        process = context.get(_PROCESS, self.world)
+    def plan(self, delay: float, handle: SimulatedHandle) -> None:
+        """Let something be due after a while; what is due at one moment comes in a drawn order."""
+        heapq.heappush(self._timers, (self._now + delay, self._draw(), next(self._numbers), handle))
+
+    def _give(self, handle: SimulatedHandle) -> None:
+        process = handle.process
         if not process.alive:
             return
         process.ready.append(handle)
@@ -217,7 +265,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if self._left < 0:
             raise NeverEnds("too many steps")
         when, _, _, handle = heapq.heappop(self._timers)
-        if not handle.cancelled():
+        if handle.callback is not None:
             self._now = max(self._now, when)
             self._give(handle)
 

@@ -21,6 +21,7 @@ from relay.sending.operations import Operator
 from relay.sending.ports import JournalUnavailable
 from relay.sending.requests import Caller
 from relay.sending.service import Service
+from relay.sending.suppression_list import SuppressionList
 from relay.settings import Settings
 from relay.settings.load import settings_of
 from relay.smsclone.tls import make_tls_context
@@ -36,21 +37,24 @@ T = TypeVar("T")
 EPOCH_MS = 1_793_000_000_000
 """When every run begins: 2026-10-26, 07:33 in Lagos."""
 HASH_KEY = "simulated hash key, of 32 bytes."
+CLIENT = "billing"
 CALLBACK_URL = "https://orders.internal/sms"
 _SECRET = "whsec_c2ltdWxhdGVkIHNlY3JldCwgb2YgMzIgYnl0ZXMhIQ=="
 _RESTART_SECONDS = 5.0
 
 SLOWER = {
-    (queue, "POLL_SECONDS"): 20.0,
+    (queue, "POLL_SECONDS"): 30.0,
     (jobs, "HEARTBEAT_SECONDS"): 20.0,
-    (jobs, "PAUSE_SECONDS"): 10.0,
-    (jobs, "PROBE_SECONDS"): 5.0,
-    (jobs, "MEASURE_SECONDS"): 60.0,
+    (jobs, "RECOVER_SECONDS"): 20.0,
+    (jobs, "PAUSE_SECONDS"): 20.0,
+    (jobs, "PROBE_SECONDS"): 10.0,
+    (jobs, "BUDGET_SECONDS"): 600.0,
+    (jobs, "MEASURE_SECONDS"): 600.0,
     (jobs, "TEND_SECONDS"): 600.0,
     (jobs, "UNKNOWN_SECONDS"): 600.0,
 }
 """Jobs that look again and again, made rarer: they are most of the cost of a simulated minute."""
-CALLBACK_POLL_SECONDS = 15.0
+CALLBACK_POLL_SECONDS = 30.0
 
 
 @cache
@@ -124,7 +128,7 @@ def settings(guise: Guise, accounts: int = 1) -> Settings:
         "sending": {"dnd_second_attempt": ["transactional"]},
         "clients": [
             {
-                "name": "billing",
+                "name": CLIENT,
                 "keys": [],
                 "default_sender": "ACME",
                 "message_types": ["otp", "alert", "transactional"],
@@ -274,9 +278,14 @@ class Replica:
             allow_foreign=False,
         )
 
+    @property
+    def suppressions(self) -> SuppressionList:
+        """Who is not to be written to, as the client's requests reach it."""
+        return SuppressionList(self._relay._journal, self._relay._clock)
+
     def caller(self) -> Caller:
         """The client that asks."""
-        return Caller(client=self._relay._clients["billing"], source=Source.API, request_id="r")
+        return Caller(client=self._relay._clients[CLIENT], source=Source.API, request_id="r")
 
     def ask(self, work: Coroutine[Any, Any, T]) -> "Any":
         """Let the replica do something for somebody outside: a future of the world, which ends with its result, its

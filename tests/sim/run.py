@@ -9,19 +9,21 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from relay.domain.codes import ProblemCode, RequestedRoute
+from relay.domain.clients import FIRST_ACCOUNT
+from relay.domain.codes import MessageType, ProblemCode, RequestedRoute
 from relay.domain.errors import Refusal
 from relay.domain.notification import open_indexes
 from relay.domain.pausing import Scope
 from relay.observability.recorder import Recorder
 from relay.sending.requests import Answer, Caller, Submission
 from relay.sending.service import Service
+from relay.sending.suppression_list import AskedSuppression
 from sim.faults import Fault, Operation, Scenario
 from sim.guises import Guise
 from sim.judge import Told, judge
 from sim.loop import NeverEnds, Process, SimulatedLoop
 from sim.network import PLAIN, Network, Upstream
-from sim.replica import CALLBACK_URL, EPOCH_MS, Receiver, Replica, Vanished, cheaper
+from sim.replica import CALLBACK_URL, CLIENT, EPOCH_MS, Receiver, Replica, Vanished, cheaper
 from sim.store import Database, Store
 from support.moves import READ, judge_moves, read_moves
 
@@ -30,6 +32,8 @@ _LONGEST_SECONDS = 7200.0
 """Of simulated time, after which what has not ended never will."""
 _ROUGH_SECONDS = 200.0
 """How long things may still go wrong after the last operation."""
+PAUSED_SECONDS = 60
+"""How long a pause lasts."""
 _QUIET_SECONDS = 25.0
 """How long an answer may still come after the last end: a call has 20 s."""
 _TRY_AGAIN = frozenset(
@@ -240,6 +244,8 @@ class World:
             route=RequestedRoute(operation.route),
             expires_at=expires,
             callback_url=CALLBACK_URL if operation.calls_back else None,
+            message_type=MessageType(operation.message_type),
+            send_at=None if operation.send_in is None else self._now_ms() + round(operation.send_in * 1000),
         )
         caller = replica.caller()
         work: Awaitable[Any]
@@ -268,13 +274,15 @@ class World:
             return
         work = self._work_of(operation, replica)
         if work is not None:
+            told.began_ms = self._now_ms()
             told.answers.append(await self._hear(replica, work))
+            told.heard_ms = self._now_ms()
 
     def _work_of(self, operation: Operation, replica: Replica) -> Any:
         caller, operator, service = replica.caller(), replica.operator, replica.service
         assert service is not None
         if operation.kind == "pause":
-            return operator.pause(Scope(), caller, reason="a test", seconds=30)
+            return operator.pause(self.scope_of(operation), caller, reason="a test", seconds=PAUSED_SECONDS)
         if operation.kind == "resume":
             return operator.resume(None, caller)
         meant = self.told.get(operation.of)
@@ -283,6 +291,10 @@ class World:
             return None
         if operation.kind == "cancel":
             return service.cancel(notification_id, caller.client)
+        if operation.kind == "move":
+            return service.move(notification_id, caller.client, self._now_ms() + round((operation.send_in or 0) * 1000))
+        if operation.kind == "suppress":
+            return self._suppress(replica, meant.operation.numbers[0])
         if operation.kind == "settle":
             return self._settle(replica, notification_id, meant.operation)
         return operator.resend(notification_id, message=self.guise.text(meant.operation.text), caller=caller)
@@ -304,6 +316,24 @@ class World:
                 notification_id, sent=sent, recipients=[f"+{number}"], reason="asked them", caller=caller
             )
         return settled
+
+    async def _suppress(self, replica: Replica, number: str) -> Any:
+        asked = AskedSuppression(recipient=f"+{self.guise.number(number)}", reason="asked to")
+
+        async def pause() -> None:
+            """One is entered."""
+
+        return await replica.suppressions.enter([asked], replica.caller(), everybody=False, pause=pause)
+
+    def scope_of(self, operation: Operation) -> Scope:
+        """What a pause stops."""
+        meant = self.scenario.operations[operation.of]
+        return {
+            "all": Scope(),
+            "client": Scope(client=CLIENT),
+            "message_type": Scope(message_type=MessageType(meant.message_type)),
+            "account": Scope(account=FIRST_ACCOUNT),
+        }[operation.scope]
 
     async def _restart(self, replica: Replica) -> None:
         if not replica.serves:

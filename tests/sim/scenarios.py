@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from msgspec.structs import replace
 
-from sim.faults import CallFault, Fault, JournalFault, Operation, Scenario
+from sim.faults import CallFault, Fault, JournalFault, Operation, PauseScope, Scenario
 from sim.network import ACCOUNTS, DND, REJECTED
 
 _NUMBERS = ("2348031234567", "2348031234568", "2348031234569", "2348031234560")
@@ -24,6 +24,8 @@ _WORKS = (
     "queueing.take_from_dead",
     "queueing.confirm_taken",
     "queueing.requeue",
+    "queueing.move",
+    "suppression_entries.begin_suppressing",
     "reading.find",
     "control.beat",
     "callbacks.finish",
@@ -40,13 +42,15 @@ _KINDS: tuple[Literal["crash", "stop", "cut", "journal", "outage", "call", "upst
     "upstream",
     "clock",
 )
-_LATER: tuple[Literal["cancel", "settle", "resend", "pause", "resume", "restart"], ...] = (
+_LATER: tuple[Literal["cancel", "settle", "resend", "pause", "resume", "restart", "move", "suppress"], ...] = (
     "cancel",
     "settle",
     "resend",
     "pause",
     "resume",
     "restart",
+    "move",
+    "suppress",
 )
 _LAST_POINT = 70
 _AWAY_SECONDS = (1.0, 5.0, 30.0, 90.0)
@@ -86,14 +90,24 @@ def _draw_operation(chance: random.Random, earlier: Sequence[Operation], place: 
     if keyed and luck < 0.25:  # the same request once more, as a rival or later
         return replace(earlier[chance.choice(keyed)], at=at, replica=replica)
     if sends and luck < 0.5:
-        kind, of = chance.choice(_LATER), chance.choice(sends)
+        kind = chance.choice(_LATER)
+        waiting = [position for position in sends if earlier[position].kind == "enqueue"]
+        of = chance.choice(waiting if waiting and kind in ("move", "suppress") else sends)
         later = chance.uniform(0.0, 60.0) if chance.random() < 0.5 else chance.expovariate(100.0)
-        return Operation(kind=kind, at=earlier[of].at + later, replica=replica, of=of)
+        return Operation(
+            kind=kind,
+            at=earlier[of].at + later,
+            replica=replica,
+            of=of,
+            send_in=chance.uniform(2.0, 40.0) if kind == "move" else None,
+            scope=chance.choice(get_args(PauseScope)) if kind == "pause" else "all",
+        )
     numbers = chance.sample(_NUMBERS, chance.choice((1, 1, 2, 3)))
     if chance.random() < 0.2:
         numbers[0] = chance.choice((DND, REJECTED))
     with_key = chance.random() < 0.6
     queued = chance.random() < 0.5
+    scheduled = queued and chance.random() < 0.3
     return Operation(
         kind="enqueue" if queued else "send",
         at=at,
@@ -103,7 +117,9 @@ def _draw_operation(chance: random.Random, earlier: Sequence[Operation], place: 
         key=f"key-{place}" if with_key else None,
         wait=None if queued else chance.choice((None, None, 1.0, 22.0)),
         route=chance.choice(("auto", "normal")),
-        expires_in=chance.choice((None, None, 5.0, 120.0)),
+        expires_in=None if scheduled else chance.choice((None, None, 5.0, 120.0)),
+        message_type=chance.choice(("transactional", "transactional", "otp")),
+        send_in=chance.uniform(1.0, 40.0) if scheduled else None,
         calls_back=queued and chance.random() < 0.5,
         tries=chance.randrange(4) if with_key else 0,
     )

@@ -123,7 +123,8 @@ def _kinds(violations: Iterable[str]) -> set[str]:
     return {violation.partition(":")[0] for violation in violations}
 
 
-def _in_parts(seeds: range) -> Iterator[range]:
+def in_parts(seeds: range) -> Iterator[range]:
+    """Seeds in pieces that are worth giving to a process."""
     for begin in range(seeds.start, seeds.stop, _SEEDS_AT_A_TIME):
         yield range(begin, min(begin + _SEEDS_AT_A_TIME, seeds.stop))
 
@@ -150,11 +151,11 @@ def main() -> int:
     total, begun = Tally(), time.monotonic()
     with ProcessPoolExecutor(arguments.processes) as pool:
         if arguments.pairs:
-            return tell_pairs(pool.map(try_pairs, _in_parts(seeds)), begun)
+            return tell_pairs(pool.map(try_pairs, in_parts(seeds)), begun)
         if arguments.operations:
             parts = pool.map(crash_all, list_scenarios(arguments.operations), chunksize=4)
         else:
-            parts = pool.map(try_seeds, _in_parts(seeds))
+            parts = pool.map(try_seeds, in_parts(seeds))
         for part in parts:
             total.add(part)
             if sys.stderr.isatty():

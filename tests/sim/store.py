@@ -52,12 +52,22 @@ _DEAF_SECONDS = (0.0, 12.0)
 
 
 class Database:
-    """SQLite in memory, migrated once; each run begins at the same state and is rolled back at its end."""
+    """SQLite in memory, migrated once; each run begins at the same state and is rolled back at its end.
+
+    It keeps, beside the moves, when each right to dial was given, and for whom.
+    """
 
     def __init__(self) -> None:
         self.connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
         prepare_sqlite(self.connection)
         watch_sqlite(self.connection)
+        self.connection.create_function("simulated_ms", 0, lambda: self._now_ms())
+        self.connection.execute("CREATE TABLE rights (at REAL, notification_id TEXT, recipients TEXT, account TEXT)")
+        for event, when in (("INSERT", ""), ("UPDATE", "AND OLD.state <> 'dialling'")):
+            self.connection.execute(
+                f"CREATE TRIGGER rights_{event} AFTER {event} ON calls WHEN NEW.state = 'dialling' {when} BEGIN "
+                "INSERT INTO rights VALUES (simulated_ms(), NEW.notification_id, NEW.recipients, NEW.account); END"
+            )
         self._now_ms: Callable[[], float] = lambda: 0.0
         # SQLite's own clock is the database's: here it is the run's.
         self.connection.create_function("julianday", 1, lambda _now: self._now_ms() / 86_400_000 + 2_440_587.5)
@@ -71,9 +81,11 @@ class Database:
         """Forget the run."""
         self.connection.execute("ROLLBACK")
 
-    def perform(self, work: Callable[[], Work[T]], *, commits: bool = True) -> T:
-        """Run work in a transaction of its own."""
+    def perform(self, work: Callable[[], Work[T]], *, commits: bool = True, reads: bool = False) -> T:
+        """Run work in a transaction of its own; what only reads needs none here."""
         connection, together = self.connection, True
+        if reads:
+            return run_work(connection, work(), rows_together=True)
         while True:
             connection.execute("SAVEPOINT work")
             try:
@@ -163,7 +175,7 @@ class Store:
             self._commit_late(process, future, work, name)
             return
         try:
-            value = self._database.perform(work, commits=how != "lost_commit")
+            value = self._database.perform(work, commits=how != "lost_commit", reads=reads)
         except JournalUnavailable as failure:
             self._fail(process, future, failure, 0.0)
             return
@@ -206,7 +218,9 @@ class Store:
         now = self._loop.time()
         if self.calm:
             return False
-        return now < process.cut_until or any(begin <= now < end for begin, end in self._outages)
+        if now < process.cut_until:
+            return True
+        return bool(self._outages) and any(begin <= now < end for begin, end in self._outages)
 
 
 class SimulatedSessions:

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sim.faults import Fault, Operation, Scenario
+from sim.faults import Fault, Operation, PauseScope, Scenario
 from sim.loop import NeverEnds, SimulatedLoop
 from sim.pairs import compare
 from sim.replica import SLOWER
-from sim.run import run
+from sim.run import PAUSED_SECONDS, run
 from sim.scenarios import draw, list_scenarios
 from sim.shrink import shrink
 from sim.simulate import crash_all, try_seeds
@@ -83,6 +83,33 @@ def test_a_text_is_sent_and_the_client_told_so_where_nothing_goes_wrong() -> Non
     result = run(Scenario(seed=1, operations=(operation,)))
 
     assert (result.violations, result.effects) == ([], 1)
+
+
+LATER = Operation(kind="enqueue", at=1.0, numbers=(NUMBER,), text="text-0", send_in=20.0)
+
+
+def _when_sent(*acts: Operation) -> list[float]:
+    """The seconds at which requests arrive where acts follow a notification for later."""
+    result = run(Scenario(seed=1, operations=(LATER, *acts)))
+    assert result.violations == []
+    return [float(line.split()[0]) for line in result.log if line.endswith("request arrives")][2:]
+
+
+def test_what_is_moved_goes_out_at_its_new_time() -> None:
+    [moved] = _when_sent(Operation(kind="move", at=5.0, send_in=50.0))
+
+    assert 55.0 <= moved < 90.0
+
+
+def test_a_number_that_is_suppressed_after_acceptance_gets_nothing() -> None:
+    assert _when_sent(Operation(kind="suppress", at=5.0)) == []
+
+
+@pytest.mark.parametrize("scope", ["client", "message_type", "account"])
+def test_what_is_paused_goes_out_after_the_pause(scope: PauseScope) -> None:
+    [sent] = _when_sent(Operation(kind="pause", at=5.0, scope=scope))
+
+    assert sent >= 5.0 + PAUSED_SECONDS
 
 
 def test_a_replica_that_dies_after_its_dial_is_taken_over_and_nothing_is_sent_again() -> None:
