@@ -1,7 +1,6 @@
 """From start to stop, with all that may happen between: signals, locks, reloads, several replicas, a lost store."""
 
 import http.client
-import itertools
 import json
 import signal
 import subprocess
@@ -16,35 +15,12 @@ import httpx
 import pytest
 
 from support.commands import run_command
-from support.oracle import Oracle
-from support.relay import ClientKey, RelayProcess, make_client, make_relay, running_relay
+from support.oracle import Oracle, fresh_number
+from support.relay import TEXT, ClientKey, look, make_client, make_relay, running_relay, send
 from support.upstream import Upstream, running_upstream, send_all
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-
-_numbers = itertools.count(2348050000000)
-TEXT = "Your order is on its way."
-
-
-def fresh_number() -> str:
-    return str(next(_numbers))
-
-
-def send(relay: RelayProcess, client: ClientKey, number: str, **headers: str) -> httpx.Response:
-    return httpx.post(
-        f"{relay.base_url}/v1/notifications",
-        json={"recipients": [number], "message": TEXT},
-        headers=client.headers | headers,
-        trust_env=False,
-        timeout=60,
-    )
-
-
-def look(relay: RelayProcess, client: ClientKey, notification_id: str) -> dict[str, Any]:
-    url = f"{relay.base_url}/v1/notifications/{notification_id}"
-    body: dict[str, Any] = httpx.get(url, headers=client.headers, trust_env=False, timeout=60).json()
-    return body
 
 
 @pytest.fixture

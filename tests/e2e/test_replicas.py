@@ -1,6 +1,5 @@
 """Several replicas on one PostgreSQL: one call a key, one send a notification, and a store that goes and comes back."""
 
-import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,36 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from support.oracle import Oracle
+from support.oracle import Oracle, fresh_number
 from support.postgres import PostgresServer, find_server_programs
-from support.relay import ClientKey, RelayProcess, make_client, running_relay
+from support.relay import TEXT, ClientKey, RelayProcess, look, make_client, running_relay, send
 from support.upstream import Upstream, running_upstream
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-
-_numbers = itertools.count(2348050500000)
-TEXT = "Your order is on its way."
-
-
-def fresh_number() -> str:
-    return str(next(_numbers))
-
-
-def send(relay: RelayProcess, client: ClientKey, number: str, **headers: str) -> httpx.Response:
-    return httpx.post(
-        f"{relay.base_url}/v1/notifications",
-        json={"recipients": [number], "message": TEXT},
-        headers=client.headers | headers,
-        trust_env=False,
-        timeout=60,
-    )
-
-
-def look(relay: RelayProcess, client: ClientKey, notification_id: str) -> dict[str, Any]:
-    url = f"{relay.base_url}/v1/notifications/{notification_id}"
-    body: dict[str, Any] = httpx.get(url, headers=client.headers, trust_env=False, timeout=60).json()
-    return body
 
 
 @pytest.fixture(scope="module")

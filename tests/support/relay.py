@@ -178,3 +178,24 @@ def running_relay(directory: Path, *clients: ClientKey, upstream: str, **options
         except subprocess.TimeoutExpired:
             relay.kill()
             raise
+
+
+TEXT = "Your order is on its way."
+
+
+def send(relay: RelayProcess, client: ClientKey, number: str, **headers: str) -> httpx.Response:
+    """Send a text to one number and wait for the answer."""
+    return httpx.post(
+        f"{relay.base_url}/v1/notifications",
+        json={"recipients": [number], "message": TEXT},
+        headers=client.headers | headers,
+        trust_env=False,
+        timeout=60,
+    )
+
+
+def look(relay: RelayProcess, client: ClientKey, notification_id: str) -> dict[str, Any]:
+    """Look a notification up."""
+    url = f"{relay.base_url}/v1/notifications/{notification_id}"
+    body: dict[str, Any] = httpx.get(url, headers=client.headers, trust_env=False, timeout=60).json()
+    return body
