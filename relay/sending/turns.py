@@ -11,7 +11,6 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 
 from relay.domain.errors import Overloaded
 from relay.sending.ports import RETRY_SOON_SECONDS, Clock
@@ -110,37 +109,32 @@ class HeavyWork:
             Overloaded: too many of the client's wait already, or it was not its turn in time.
         """
         if self._asking[client] > MOST_WAITING:
-            raise _refuse(client, "This client has a large request under way, and as many waiting as may be.")
+            raise _refuse(
+                client,
+                "This client has as many large requests under way, waiting, or not read to their end, as may be.",
+            )
         self._asking[client] += 1
         own = self._own.setdefault(client, asyncio.Lock())
         try:
             await _wait_in_time(client, own)
-        except BaseException:
-            self._leave(client)
-            raise
-        place = Place(client, self._places, partial(self._free, client, own))
-        try:
-            yield place
+            place = Place(client, self._places, own)
+            try:
+                yield place
+            finally:
+                place.end()
         finally:
-            place.end()
-
-    def _free(self, client: str, own: asyncio.Lock) -> None:
-        own.release()
-        self._leave(client)
-
-    def _leave(self, client: str) -> None:
-        self._asking[client] -= 1
-        if not self._asking[client]:
-            del self._asking[client], self._own[client]
+            self._asking[client] -= 1
+            if not self._asking[client]:
+                del self._asking[client], self._own[client]
 
 
 class Place:
     """A client's one heavy request."""
 
-    def __init__(self, client: str, places: asyncio.Semaphore, free: Callable[[], None]) -> None:
+    def __init__(self, client: str, places: asyncio.Semaphore, own: asyncio.Lock) -> None:
         self._client = client
         self._places = places
-        self._free = free
+        self._own = own
         self._begun = self._ended = False
 
     async def begin(self) -> None:
@@ -153,13 +147,17 @@ class Place:
         self._begun = True
 
     def end(self) -> None:
-        """The work is done, or was given up; further times say nothing new."""
+        """The work is done, or was given up; further times say nothing new.
+
+        The client's next one may begin, but until the block is left this one counts as one that waits: answers that
+        nobody reads are in memory, and so a client has only a few of them.
+        """
         if self._ended:
             return
         self._ended = True
         if self._begun:
             self._places.release()
-        self._free()
+        self._own.release()
 
 
 async def _wait_in_time(client: str, place: asyncio.Lock | asyncio.Semaphore) -> None:

@@ -156,6 +156,23 @@ async def test_a_place_that_was_given_up_early_is_free_and_is_given_up_once() ->
     assert begun == AT_ONCE, "no more than before"
 
 
+async def test_a_client_that_reads_none_of_its_answers_gets_only_a_few_and_hinders_no_other_client() -> None:
+    heavy, order, go_on = HeavyWork(), list[str](), asyncio.Event()
+    go_on.set()
+
+    async with AsyncExitStack() as unread:
+        for _ in range(1 + MOST_WAITING):
+            place = await unread.enter_async_context(heavy.enter("a"))
+            await place.begin()
+            place.end()
+        with pytest.raises(Overloaded):
+            await begin(heavy, "a", order, go_on)
+        await begin(heavy, "b", order, go_on)
+    await begin(heavy, "a", order, go_on)
+
+    assert order == ["b", "a"]
+
+
 async def test_more_than_may_wait_are_refused_with_a_reason_and_leave_no_trace() -> None:
     heavy, order, go_on = HeavyWork(), list[str](), asyncio.Event()
 
