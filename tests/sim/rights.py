@@ -25,17 +25,19 @@ _KEEP_FROM_SEEING = frozenset({"stop", "cut", "outage", "journal", "clock"})
 
 
 class Right(NamedTuple):
-    """A right to dial, as it was given: milliseconds, and the places of the recipients."""
+    """A right to dial, as it was given: milliseconds, the places of the recipients, and the time that was asked for
+    by then."""
 
     at: float
     notification_id: str
     recipients: str
     account: str
+    send_at: int | None
 
 
 def judge_rights(world: "World", stored: Mapping[str, Stored]) -> list[str]:
     """The promises about rights that were broken, in words."""
-    rows = world.database.connection.execute("SELECT at, notification_id, recipients, account FROM rights")
+    rows = world.database.connection.execute("SELECT at, notification_id, recipients, account, send_at FROM rights")
     rights = [right for right in (Right(*row) for row in rows) if right.notification_id in stored]
     skews = {fault.replica: fault.seconds for fault in world.scenario.faults if fault.kind == "clock"}
     acts = [told for told in world.told.values() if told.heard_ms and not isinstance(told.answers[-1], Exception)]
@@ -51,11 +53,10 @@ def judge_rights(world: "World", stored: Mapping[str, Stored]) -> list[str]:
 
 
 def _judge_times(rights: list[Right], stored: Mapping[str, Stored]) -> Iterator[str]:
-    """What was moved was never dialled before, so that the last time alone counts."""
+    """The time counts that held as the right was given: what certainly sent nothing may be moved after it."""
     for right in rights:
-        notification = stored[right.notification_id].notification
-        if right.at < (notification.send_at or 0) - 1:
-            yield f"dialled before its time: {notification.reference}"
+        if right.at < (right.send_at or 0) - 1:
+            yield f"dialled before its time: {stored[right.notification_id].notification.reference}"
 
 
 def _judge_suppressed(

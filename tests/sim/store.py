@@ -62,11 +62,14 @@ class Database:
         prepare_sqlite(self.connection)
         watch_sqlite(self.connection)
         self.connection.create_function("simulated_ms", 0, lambda: self._now_ms())
-        self.connection.execute("CREATE TABLE rights (at REAL, notification_id TEXT, recipients TEXT, account TEXT)")
+        self.connection.execute(
+            "CREATE TABLE rights (at REAL, notification_id TEXT, recipients TEXT, account TEXT, send_at INTEGER)"
+        )
         for event, when in (("INSERT", ""), ("UPDATE", "AND OLD.state <> 'dialling'")):
             self.connection.execute(
                 f"CREATE TRIGGER rights_{event} AFTER {event} ON calls WHEN NEW.state = 'dialling' {when} BEGIN "
-                "INSERT INTO rights VALUES (simulated_ms(), NEW.notification_id, NEW.recipients, NEW.account); END"
+                "INSERT INTO rights SELECT simulated_ms(), NEW.notification_id, NEW.recipients, NEW.account, "
+                "json_extract(facts, '$.send_at') FROM notifications WHERE id = NEW.notification_id; END"
             )
         self._now_ms: Callable[[], float] = lambda: 0.0
         # SQLite's own clock is the database's: here it is the run's.
