@@ -43,10 +43,10 @@ def observe(scenario: Scenario, guise: Guise) -> list[bytes]:
     except NeverEnds as reason:
         world.result.log.append(str(reason))
     finally:
+        world.loop.bury()  # what ends here is still told at the run's own time
         logs._now = real_now
         logging.root.setLevel(level)
         put_back()
-        world.loop.bury()
         world.database.end()
     problems = [
         render_problem(answer, "r").body
