@@ -5,6 +5,7 @@ Exits 1 where a move was none of the model's, or one of the model's was not seen
 """
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -37,7 +38,7 @@ def main() -> int:
             seen.update(verdict["seen"])
             illegal += [f"{verdict['where']}: {move}" for move in verdict["illegal"]]
     simulated = Tally()
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(initializer=gc.freeze) as pool:
         for part in pool.map(try_seeds, in_parts(range(1, arguments.seeds + 1))):
             simulated.add(part)
     seen.update(simulated.moves)
