@@ -43,11 +43,11 @@ _SECRET = "whsec_c2ltdWxhdGVkIHNlY3JldCwgb2YgMzIgYnl0ZXMhIQ=="
 _RESTART_SECONDS = 5.0
 
 SLOWER = {
-    (queue, "POLL_SECONDS"): 30.0,
+    (queue, "POLL_SECONDS"): 60.0,
     (jobs, "HEARTBEAT_SECONDS"): 20.0,
-    (jobs, "RECOVER_SECONDS"): 20.0,
-    (jobs, "PAUSE_SECONDS"): 20.0,
-    (jobs, "PROBE_SECONDS"): 10.0,
+    (jobs, "RECOVER_SECONDS"): 30.0,
+    (jobs, "PAUSE_SECONDS"): 30.0,
+    (jobs, "PROBE_SECONDS"): 40.0,
     (jobs, "BUDGET_SECONDS"): 600.0,
     (jobs, "MEASURE_SECONDS"): 600.0,
     (jobs, "TEND_SECONDS"): 600.0,
