@@ -120,12 +120,13 @@ class Network:
     def carry(self, line: "Line", request: bytes) -> None:
         """A request arrives at the other side, or does not."""
         process, how = line.process, line.how
-        self.note(process, f"request {how or 'arrives'}")
+        target = request.split(b" ", 2)[1].decode("ascii")
+        what = "balance request" if "/balance" in target else "send"
+        self.note(process, f"{what} {how or 'arrives'}")
         if how in ("request_lost", "request_cut"):
             if how == "request_cut":
                 line.lose(self.delay(), ConnectionResetError())
             return
-        target = request.split(b" ", 2)[1].decode("ascii")
         text = "" if how == "page" else self._upstream.receive(target)
         self.reach(process, "has its request arrive")  # what was sent is sent, whoever dies now
         body, status = (_PAGE, 200) if how == "page" else (text.encode(), 200)

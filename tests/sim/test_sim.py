@@ -89,10 +89,10 @@ LATER = Operation(kind="enqueue", at=1.0, numbers=(NUMBER,), text="text-0", send
 
 
 def _when_sent(*acts: Operation) -> list[float]:
-    """The seconds at which requests arrive where acts follow a notification for later."""
+    """The seconds at which sends arrive where acts follow a notification for later."""
     result = run(Scenario(seed=1, operations=(LATER, *acts)))
     assert result.violations == []
-    return [float(line.split()[0]) for line in result.log if line.endswith("request arrives")][2:]
+    return [float(line.split()[0]) for line in result.log if line.endswith(" send arrives")]
 
 
 def test_what_is_moved_goes_out_at_its_new_time() -> None:
