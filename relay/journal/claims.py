@@ -138,20 +138,20 @@ def _claim_once(
     if any(claim.cap or claim.quota or claim.budget for claim in standing.values()):
         verdicts = yield from apply_limits(dict(sorted(standing.items())))
     steps: list[Step] = []
-    entries: list[Step] = []  # rows of one table that stand side by side are inserted together
+    look_ups: list[Step] = []  # rows of one table that stand side by side are inserted together
     for position, claim in standing.items():
         verdict = verdicts[position]
         if isinstance(verdict, Passed):
             stored = _build_stored(claim, verdict.capped, suppressed.get(position, ()))
             steps += _standing_steps(claim, stored)
-            entries += claim_steps(claim.notification, subjects)
+            look_ups += claim_steps(claim.notification, subjects)
             if claim.dials and stored.calls:
-                entries += dial_steps(claim.notification.id, stored.calls[0].account)
+                look_ups += dial_steps(claim.notification.id, stored.calls[0].account)
             results[position] = _grant(claim, stored, FIRST_FENCE, may_dial=claim.dials and bool(stored.calls))
         else:
             steps += _withdraw_steps(claim)
             results[position] = verdict
-    yield steps + entries
+    yield steps + look_ups
     if rivals:
         yield from _face_rivals({position: claims[position] for position in rivals}, results)
 
