@@ -42,9 +42,13 @@ from support.fault_server import (
     silent_address,
 )
 from support.transports import OURS, PATIENT_SECONDS, SHORT_SECONDS, STOCK, Certificates, Options, Seen, Subject, get
+from support.waiting import until
 
 ON_TIME_SECONDS = 8.0
 """By then a call with a short deadline must be over; generous, because the machine may be busy."""
+
+LONGEST_TRY_SECONDS = 30.0
+"""A deadline that is doubled until a busy machine gets to the fault is doubled no further than beyond this."""
 
 CANCELS = int(os.environ.get("RELAY_TEST_CANCELS", "2000"))
 """100,000 in the long form: ``RELAY_TEST_CANCELS=100000 pytest tests/conformance/test_transport.py -k cancels``."""
@@ -188,11 +192,31 @@ async def call_once(subject: Subject, server: FaultServer, seconds: float = PATI
         return await get(transport, server.base_url, seconds)
 
 
-def assert_unknown(seen: Seen, server: FaultServer) -> None:
+def assert_unknown(seen: Seen, server: FaultServer, within: float = ON_TIME_SECONDS) -> None:
     """It was received once, and the caller knows that it does not know."""
     assert seen.verdict == "unknown", seen
     assert len(server.ledger) == 1
-    assert seen.seconds < ON_TIME_SECONDS
+    assert seen.seconds < within
+
+
+async def assert_cut_at_the_deadline(subject: Subject, fault: Callable[[float], Script]) -> None:
+    """A request that arrives, and has no answer at its deadline, is unknown.
+
+    On a busy machine the deadline may pass before anything arrives. That is another story, and told by other probes;
+    here it is begun anew, with twice the time.
+
+    Args:
+        fault: gives what the server does where a call has so many seconds.
+    """
+    seconds = SHORT_SECONDS
+    while True:
+        with FaultServer(fault(seconds)) as server:
+            seen = await call_once(subject, server, seconds)
+            if server.ledger or seconds > LONGEST_TRY_SECONDS:
+                assert_unknown(seen, server, within=seconds + ON_TIME_SECONDS)
+                return
+        assert seen.verdict == "unknown" or (seen.verdict == "not_sent" and not server.ledger), seen
+        seconds *= 2
 
 
 # --- before a byte left ---------------------------------------------------------------------------------------------
@@ -235,17 +259,15 @@ async def test_a_slow_name_server_costs_the_connect_timeout_and_holds_nothing_up
     resolver.hold("slow.invalid")
     base_url = "http://slow.invalid:9"
     async with opened(subject, base_url) as transport:
-        task = asyncio.create_task(get(transport, base_url, SHORT_SECONDS))
-        turns = 0
-        while not task.done():
-            await asyncio.sleep(0.01)
-            turns += 1
-        seen = task.result()
-    resolver.release.set()  # the stock ones leave a thread of the loop waiting, and the loop's end waits for it
+        patient = asyncio.create_task(get(transport, base_url))
+        await until(resolver.asked.is_set)
+        seen = await get(transport, base_url, SHORT_SECONDS)
+        resolver.release.set()  # the stock ones leave a thread of the loop waiting, and the loop's end waits for it
+        await patient
 
     assert seen.verdict == "not_sent"
     assert seen.seconds < ON_TIME_SECONDS
-    assert turns > 10
+    assert not resolver.gave_up, "the loop stood still until the name server gave up"
 
 
 @on_its_loop
@@ -357,25 +379,26 @@ async def test_a_lost_answer_is_unknown_and_the_request_was_made_once(subject: S
         assert_unknown(await call_once(subject, server), server)
 
 
-@pytest.mark.parametrize("fault", [receive_and_hang, answer_late(SHORT_SECONDS * 2)], ids=["never", "late"])
+@pytest.mark.parametrize(
+    "fault", [lambda _: receive_and_hang, lambda seconds: answer_late(seconds * 2)], ids=["never", "late"]
+)
 @on_its_loop
-async def test_an_answer_that_is_not_there_at_the_deadline_is_unknown(subject: Subject, fault: Script) -> None:
-    with FaultServer(fault) as server:
-        assert_unknown(await call_once(subject, server, SHORT_SECONDS), server)
+async def test_an_answer_that_is_not_there_at_the_deadline_is_unknown(
+    subject: Subject, fault: Callable[[float], Script]
+) -> None:
+    await assert_cut_at_the_deadline(subject, fault)
 
 
 @on_its_loop
 async def test_a_dripping_head_is_cut_at_the_deadline(subject: Subject) -> None:
     head = http_answer()[:48]
-    with FaultServer(drip_answer(head[:-24], head[-24:], SHORT_SECONDS * 0.8)) as server:
-        assert_unknown(await call_once(subject, server, SHORT_SECONDS), server)
+    await assert_cut_at_the_deadline(subject, lambda seconds: drip_answer(head[:-24], head[-24:], seconds * 0.8))
 
 
 @on_its_loop
 async def test_a_dripping_body_is_cut_at_the_deadline(subject: Subject) -> None:
     whole = http_answer()
-    with FaultServer(drip_answer(whole[:-24], whole[-24:], SHORT_SECONDS * 0.8)) as server:
-        assert_unknown(await call_once(subject, server, SHORT_SECONDS), server)
+    await assert_cut_at_the_deadline(subject, lambda seconds: drip_answer(whole[:-24], whole[-24:], seconds * 0.8))
 
 
 @on_its_loop
@@ -477,10 +500,15 @@ async def test_an_answer_byte_by_byte_is_read_whole(subject: Subject) -> None:
 
 @on_its_loop
 async def test_an_answer_just_before_the_deadline_counts(subject: Subject) -> None:
-    with FaultServer(answer_late(0.5)) as server:
-        seen = await call_once(subject, server, 1.5)
+    seconds = SHORT_SECONDS
+    while True:
+        with FaultServer(answer_late(seconds / 2)) as server:
+            seen = await call_once(subject, server, seconds)
+        if seen.seconds < seconds * 0.9 or seconds > LONGEST_TRY_SECONDS:
+            break
+        seconds *= 2  # the machine was too busy to answer in time
 
-        assert seen.verdict == "answered"
+    assert seen.verdict == "answered"
 
 
 @on_its_loop
@@ -574,29 +602,36 @@ async def test_a_kept_connection_that_is_reset_under_a_request_costs_one_unknown
 
 @on_its_loop
 async def test_a_kept_connection_that_ended_meanwhile_is_not_used(subject: Subject) -> None:
-    with FaultServer(answer_and_close(http_answer())) as server:
+    ended = threading.Semaphore(0)
+    with FaultServer(answer_and_tell(ended)) as server:
         async with opened(subject, server.base_url) as transport:
             for _ in range(3):
                 assert (await get(transport, server.base_url)).verdict == "answered"
-                await asyncio.sleep(0.05)
+                await until(lambda: ended.acquire(blocking=False))
+                await asyncio.sleep(0.05)  # in which the loop sees it
 
         assert len(server.ledger) == 3
 
 
-@on_its_loop
-async def test_an_end_that_the_loop_has_not_seen_yet_is_seen_before_the_next_request(subject: Subject) -> None:
-    ended = threading.Event()
+def answer_and_tell(ended: threading.Semaphore) -> Script:
+    """Answer, close, and tell that it is closed."""
 
-    def answer_and_tell(peer: Peer) -> None:
+    def script(peer: Peer) -> None:
         peer.receive()
         peer.send(http_answer())
         peer.end()
-        ended.set()
+        ended.release()
 
-    with FaultServer(answer_and_tell) as server:
+    return script
+
+
+@on_its_loop
+async def test_an_end_that_the_loop_has_not_seen_yet_is_seen_before_the_next_request(subject: Subject) -> None:
+    ended = threading.Semaphore(0)
+    with FaultServer(answer_and_tell(ended)) as server:
         async with opened(subject, server.base_url) as transport:
             await get(transport, server.base_url)
-            ended.wait(60)  # blocks the loop on purpose: the end is in the socket, and nobody has read it
+            ended.acquire(timeout=60)  # blocks the loop on purpose: the end is in the socket, and nobody has read it
             seen = await get(transport, server.base_url)
 
         assert seen.verdict == "answered"
@@ -698,8 +733,10 @@ async def test_a_place_is_free_again_after_each_kind_of_end(subject: Subject) ->
     faults = (receive_and_hang, receive_and_end, receive_and_reset, answer_and_close(b"no http"), reset_at_once)
     with FaultServer(*faults, answer()) as server:
         async with opened(subject, server.base_url, max_connections=1) as transport:
-            for _ in faults:
+            while not server.connections:  # on a busy machine the deadline may pass before the hang gets its request
                 await get(transport, server.base_url, SHORT_SECONDS)
+            for _ in faults[1:]:
+                await get(transport, server.base_url)
             seen = await get(transport, server.base_url)
 
         assert seen.verdict == "answered"
@@ -729,10 +766,11 @@ async def test_cancels_and_timeouts_at_any_moment_lose_no_place_and_no_descripto
             before = _descriptors()
             await asyncio.gather(*[worker(transport, server.base_url) for _ in range(20)])
             await asyncio.sleep(0.1)
-            together = await asyncio.gather(*[get(transport, server.base_url, seconds=5) for _ in range(4)])
+            together = await asyncio.gather(*[get(transport, server.base_url) for _ in range(4)])
 
             assert [seen.verdict for seen in together] == ["answered"] * 4
-            assert _descriptors() <= before + 4 * 2 + 8
+            # Both ends are in this process, and the server's are closed by threads of their own.
+            await until(lambda: _descriptors() <= before + 4 * 2 + 8, lambda: f"{_descriptors()}, {before} before")
 
 
 def _descriptors() -> int:
@@ -749,6 +787,8 @@ class Resolver:
         self._names: dict[str, tuple[str, ...]] = {}
         self._held: set[str] = set()
         self.release = threading.Event()
+        self.asked = threading.Event()
+        self.gave_up = False
         self._ask_system = socket.getaddrinfo
 
     def know(self, name: str, *addresses: str) -> None:
@@ -763,7 +803,8 @@ class Resolver:
         """See ``socket.getaddrinfo``."""
         name = host.decode() if isinstance(host, bytes) else host
         if name in self._held:
-            self.release.wait(10)
+            self.asked.set()
+            self.gave_up |= not self.release.wait(PATIENT_SECONDS / 2)
         if name in self._names:
             kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
             return [(*kind, (address, port)) for address in self._names[name]]

@@ -181,7 +181,7 @@ class FaultServer:
         connection.close()
 
     def _shake_hands(self, connection: socket.socket, tls: ssl.SSLContext) -> socket.socket:
-        connection.settimeout(5)
+        connection.settimeout(60)
         secure = tls.wrap_socket(connection, server_side=True, suppress_ragged_eofs=True)
         secure.settimeout(None)
         self.resumed.append(bool(secure.session_reused))
