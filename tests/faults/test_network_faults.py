@@ -24,6 +24,9 @@ from support.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 CONNECT_SECONDS = 1.2
+NAMELESS_SECONDS = 30
+"""How long a slow name server takes: far longer than a refusal, on a busy machine too."""
+
 ROOT = Path(__file__).parents[2]
 
 RESOLVER = '''
@@ -119,7 +122,7 @@ def test_a_tls_fault_is_not_sent_with_its_own_reason_and_never_falls_back(trusti
         assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unreachable")
         assert oracle.check() == {number: ["not_sent"]}
         assert server.ledger == []
-        assert f'"cause":"{fault}"' in relay.log()
+        wait_until(lambda: f'"cause":"{fault}"' in relay.log(), relay.log)
 
 
 hosts = (f"127.0.0.{number}" for number in range(20, 255))
@@ -170,7 +173,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Names]:
     [
         pytest.param({"error": -2}, id="21-no-such-name"),
         pytest.param({"error": -3}, id="21-server-failure"),
-        pytest.param({"seconds": 10}, id="21-ten-seconds"),
+        pytest.param({"seconds": NAMELESS_SECONDS}, id="21-half-a-minute"),
     ],
 )
 def test_a_name_server_that_fails_is_not_sent_in_time_and_blocks_nothing(
@@ -190,7 +193,7 @@ def test_a_name_server_that_fails_is_not_sent_in_time_and_blocks_nothing(
             refused = waiting.result()
 
         assert (refused.status_code, refused.json()["code"]) == (503, "upstream_unreachable")
-        assert time.monotonic() - started < 9  # and not the ten seconds of the name server
+        assert time.monotonic() - started < NAMELESS_SECONDS - 1  # it was not waited for
         assert looks > 0
         assert oracle.check() == {number: ["not_sent"]}
 
@@ -217,8 +220,9 @@ def test_23_an_address_that_swallows_packets_does_not_hide_one_that_works(names:
     ):
         names.know(addresses=[silent, server.host])
         oracle = names.oracle(server)
+        _, answer = oracle.send_that_counts(CONNECT_SECONDS)
 
-        assert oracle.send().json()["status"] == "sent"
+        assert answer.json()["status"] == "sent"
         oracle.check()
 
 
