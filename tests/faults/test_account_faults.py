@@ -26,7 +26,7 @@ from support.upstream import (
     running_upstream,
     send_all,
 )
-from support.waiting import until
+from support.waiting import let_pass, until
 
 ONE = ("2348031234567",)
 THREE = ("2348031234567", "2348031234568", "2348031234569")
@@ -212,13 +212,16 @@ async def run(
 async def _send_past(
     fault: Fault, way: str, first: Upstream, directory: Path, settings: dict[str, str]
 ) -> tuple[list[RecipientResult], Sequence[str]]:
-    settings |= {"RELAY_SMSCLONE_TIMEOUT_SECONDS": "1.5"} if fault.hang else {}
     async with running_core(directory, first, **settings) as core:
         use_both(core)
         if fault.prepare is not None:
             await fault.prepare(core)
         send, numbers = WAYS[way]
-        return await send(core), numbers
+        sending = asyncio.create_task(send(core))
+        if fault.hang:
+            await until(lambda: sum(len(request.numbers) for request in first.sends) == len(numbers))
+            let_pass(core.relay.settings.smsclone.timeout_seconds)
+        return await sending, numbers
 
 
 @pytest.mark.parametrize(("name", "way"), cross(GOES_ON))
@@ -289,8 +292,10 @@ async def test_every_balance_is_read_and_an_account_that_answers_again_is_used_a
         for upstream in (first, second):
             assert await asyncio.to_thread(upstream.arrived.acquire, timeout=60)  # the reading at the start
 
+        first.gate.clear()  # the probe is not answered before somebody came past
         await open_breaker(core)
         [past] = await send_waiting(core)
+        first.gate.set()
         assert await asyncio.to_thread(first.arrived.acquire, timeout=60)  # the probe
         await until(core.service._channels.accounts["smsclone"].breaker.may_call)
         [back] = await send_waiting(core)

@@ -14,9 +14,9 @@ from relay.domain.notification import CallState, Outcome, view_recipients
 from relay.domain.pausing import Scope
 from relay.sending.ports import CallRef, JournalUnavailable, Lease, ListFilter, UnknownFilter
 from relay.sending.requests import Answer
-from support.core import codes, running_core, submission
+from support.core import Core, codes, running_core, submission
 from support.upstream import Upstream, http_answer, processed, running_upstream
-from support.waiting import until
+from support.waiting import let_pass, until
 
 AWAY = JournalUnavailable("unreachable")
 DOUBT = JournalUnavailable("unreachable", ambiguous=True)
@@ -250,10 +250,23 @@ async def test_an_outcome_that_the_journal_does_not_take_is_told_and_written_whe
         assert upstream.count() == {"2348031234567": 1}
 
 
+PATIENT_CALL = {"RELAY_SMSCLONE_TIMEOUT_SECONDS": "100", "RELAY_SENDING_NOTIFICATION_DEADLINE_SECONDS": "50"}
+"""The caller's deadline comes first, and neither before the test lets it."""
+
+
+async def send_past_deadline(core: Core, upstream: Upstream) -> Answer:
+    """Send to an upstream that hangs, until the caller's deadline has passed while the call is out."""
+    sending = asyncio.create_task(core.service.send(submission(), core.caller()))
+    await until(lambda: upstream.sends)
+    let_pass(float(PATIENT_CALL["RELAY_SENDING_NOTIFICATION_DEADLINE_SECONDS"]))
+    answer: Answer = await sending
+    return answer
+
+
 async def test_a_late_answer_that_is_written_before_the_retried_outcome_still_ends_the_notification(
     tmp_path: Path, upstream: Upstream
 ) -> None:
-    async with running_core(tmp_path, upstream) as core:
+    async with running_core(tmp_path, upstream, **PATIENT_CALL) as core:
         upstream.gate.clear()
         failures = [5]
 
@@ -264,7 +277,7 @@ async def test_a_late_answer_that_is_written_before_the_retried_outcome_still_en
             return await real(*arguments, **named)
 
         core.journal.hooks["record"] = fail_the_end
-        answer = await core.service.send(submission(), core.caller(), 1.5)
+        answer = await send_past_deadline(core, upstream)
         upstream.gate.set()
         stored = await core.wait_completed(answer.stored.notification.id)
 
@@ -274,9 +287,9 @@ async def test_a_late_answer_that_is_written_before_the_retried_outcome_still_en
 
 
 async def test_a_late_answer_settles_what_its_caller_was_told_is_unknown(tmp_path: Path, upstream: Upstream) -> None:
-    async with running_core(tmp_path, upstream) as core:
+    async with running_core(tmp_path, upstream, **PATIENT_CALL) as core:
         upstream.gate.clear()
-        answer = await core.service.send(submission(), core.caller(), 1.5)
+        answer = await send_past_deadline(core, upstream)
         upstream.gate.set()
         await until(lambda: not core.service.health().in_flight)
         await core.relay.drain()
@@ -414,8 +427,7 @@ async def test_a_queued_call_that_met_a_bug_before_its_dial_waits_and_can_be_can
     tmp_path: Path, upstream: Upstream
 ) -> None:
     async with running_core(tmp_path, upstream) as core:
-        core.fail_once("start_dialling", ValueError("a bug"))
-        [answer] = await core.service.enqueue([submission()], core.caller())
+        core.fail_once("start_dialling", ValueError("a bug"), times=1_000)  # however late the test comes to cancel it
         requeued = asyncio.Event()
 
         async def see(real: Any, *arguments: Any) -> Any:
@@ -424,6 +436,7 @@ async def test_a_queued_call_that_met_a_bug_before_its_dial_waits_and_can_be_can
             return result
 
         core.journal.hooks["requeue"] = see
+        [answer] = await core.service.enqueue([submission()], core.caller())
         await asyncio.wait_for(requeued.wait(), 60)
         cancelled = await core.service.cancel(answer.stored.notification.id, core.client)
 
@@ -505,8 +518,15 @@ async def test_pause_holds_what_is_in_delivery(tmp_path: Path, upstream: Upstrea
         numbers = [f"23480312{index:05}" for index in range(40)]
         [answer] = await core.service.enqueue([submission(*numbers)], core.caller())
         await until(lambda: len(upstream.sends) >= 4)
+        looked = asyncio.Event()
+
+        async def see_nothing(*_: Any) -> Any:
+            looked.set()
+            raise AWAY
+
+        core.journal.hooks["list_pauses"] = see_nothing
+        await looked.wait()  # so that no earlier look, still under way, brings back that nothing is stopped
         core.service._runtime.switches.paused = True
-        core.fail_once("list_pauses", AWAY, times=1_000)
         upstream.gate.set()
         await until(lambda: not core.service.health().in_flight)
         await asyncio.sleep(0.3)

@@ -18,6 +18,7 @@ from relay.sending.requests import Caller, Submission
 from relay.settings import load_settings
 from support.journal_file import lay_journal
 from support.upstream import Upstream
+from support.waiting import PATIENCE_SECONDS
 
 Hook = Callable[..., Awaitable[Any]]
 
@@ -91,7 +92,7 @@ class Core:
         """See :meth:`FailingJournal.fail_once`."""
         self.journal.fail_once(method, failure, times)
 
-    async def wait_completed(self, notification_id: str, seconds: float = 60.0) -> Stored:
+    async def wait_completed(self, notification_id: str, seconds: float = PATIENCE_SECONDS) -> Stored:
         """Wait until a notification is terminal."""
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
+from support.waiting import PATIENCE_SECONDS
+
 BODY = "TG00-MESSAGE PROCESSED:0000|2348012345678|9967534522177818556581618|SENT|MESSAGE SENT TO PROVIDER"
 """An answer that says "sent": whoever believes it after a fault has failed the probe."""
 
@@ -181,7 +183,7 @@ class FaultServer:
         connection.close()
 
     def _shake_hands(self, connection: socket.socket, tls: ssl.SSLContext) -> socket.socket:
-        connection.settimeout(60)
+        connection.settimeout(PATIENCE_SECONDS)
         secure = tls.wrap_socket(connection, server_side=True, suppress_ragged_eofs=True)
         secure.settimeout(None)
         self.resumed.append(bool(secure.session_reused))

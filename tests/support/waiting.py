@@ -1,4 +1,4 @@
-"""Waiting for what must happen. One deadline for all, generous: the machine may be busy with other things."""
+"""Waiting for what must happen, and for time to pass. One deadline for all, generous: the machine may be busy."""
 
 import asyncio
 import time
@@ -31,3 +31,13 @@ async def until(condition: Callable[[], T], tell: Callable[[], object] = _say_la
         assert time.monotonic() < give_up, tell()
         await asyncio.sleep(_LOOK_SECONDS)
     return seen
+
+
+def let_pass(seconds: float) -> None:
+    """Let time pass at once in the loop of the test, which is asyncio's own: what is due by then happens next.
+
+    A deadline that is to be reached need not be short then, and a slow machine does not reach it before its time.
+    """
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    setattr(loop, "time", lambda: now() + seconds)  # noqa: B010 — a loop's clock is a method
