@@ -318,6 +318,7 @@ async def test_a_process_is_dead_after_a_minute_without_a_heartbeat_by_the_datab
     claim, other = make_claim(), make_claim()
     accepted = await accept(dead, claim)
     await accept(living, other)
+    await dead.heartbeat()
     await age_heartbeats(shared_store, dead, seconds=50)
     assert await living.take_from_dead(10) == []
 
@@ -444,6 +445,8 @@ async def test_the_dead_are_shared_out_among_those_who_look(shared_store: Store)
             counts.update(ids(taken))
 
     for silent in dead:
+        for replica in living:
+            await replica.heartbeat()  # each round takes a while on a busy machine
         await silent.claim([make_claim() for _ in range(60)])
         await age_heartbeats(shared_store, silent, seconds=61)
         await asyncio.gather(*(take_over(replica) for replica in living))

@@ -21,6 +21,7 @@ from support.pgbouncer import running_pooler
 from support.postgres import USER, PostgresServer, find_server_programs
 from support.relay import PASSWORD, USERNAME, make_client, running_relay
 from support.sandbox import running_sandbox
+from support.stores import let_wait
 
 CANARY = "canary-password"
 SENDS = 200
@@ -174,7 +175,10 @@ async def test_a_pooler_that_gives_no_transactions_is_refused_at_the_start(postg
 
 
 @pytest.mark.parametrize("mode", ["transaction", "session"])
-async def test_replicas_share_the_connections_of_a_pooler(postgres_server: PostgresServer, mode: str) -> None:
+async def test_replicas_share_the_connections_of_a_pooler(
+    postgres_server: PostgresServer, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_wait(monkeypatch)  # fifty for one connection
     database = postgres_server.create_database()
     with running_pooler(postgres_server, mode=mode, size=2) as pooler:
         width = 8 if mode == "transaction" else 1

@@ -29,7 +29,7 @@ from support.cutting import AtCommit, CuttingProxy
 from support.fakes import FakeClock
 from support.journal import NOON, SENT, accept, ended, first_call, found, make_claim, make_queued
 from support.postgres import PostgresServer, find_server_programs
-from support.stores import Store
+from support.stores import PATIENT_SESSIONS, Store, let_wait
 from support.waiting import PATIENCE_SECONDS, until
 
 TYPES = [make_claim().notification.message_type]
@@ -263,12 +263,12 @@ async def until_recorded(journal: Journal, ref: object) -> RecordResult:
 async def test_a_server_that_hangs_is_given_up_in_time_and_used_again_once_it_goes_on(
     shared_store: Store, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "_SILENCE_SECONDS", 0.5)
     journal = await shared_store.open()
     dialled = first_call(await accept(journal, make_claim()))
     assert await journal.start_dialling(dialled)
 
-    with postgres_server.hanging():
+    with postgres_server.hanging(), monkeypatch.context() as impatient:
+        impatient.setattr(sessions, "_SILENCE_SECONDS", 0.5)
         tried = asyncio.gather(
             journal.claim([make_claim()]),
             journal.record(dialled, [SENT], ended=ended()),
@@ -348,9 +348,14 @@ async def test_a_url_that_cannot_be_read_stops_the_start_without_being_repeated(
 # --- rivals -------------------------------------------------------------------------------------------------------
 
 
+WAITING_FOR_LOCKS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
+
+
 @pytest.mark.slow
 async def test_a_dead_session_that_holds_a_key_delays_only_claims_with_that_key(
-    shared_store: Store,
+    shared_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = await shared_store.open()
     await accept(journal, make_claim(id="template", client="other"))
@@ -360,17 +365,21 @@ async def test_a_dead_session_that_holds_a_key_delays_only_claims_with_that_key(
             f"INSERT INTO notifications ({columns}, idempotency_key) SELECT 'held', 'billing', message_type, mode,"
             " state, fence, unknown, created_at, key_freed, facts, 'k' FROM notifications".encode()
         )
-        blocked = asyncio.ensure_future(journal.claim([make_claim(idempotency_key="k")]))
-        await asyncio.sleep(0.1)
+        with monkeypatch.context() as patient:
+            let_wait(patient)
+            blocked = asyncio.ensure_future(journal.claim([make_claim(idempotency_key="k")]))
+            await until(lambda: shared_store.query(WAITING_FOR_LOCKS) == [(1,)])
         for _ in range(10):
             await accept(journal, make_claim(idempotency_key=None))
         assert not blocked.done()
         with pytest.raises(JournalUnavailable, match="timeout") as caught:
-            await blocked
+            await journal.claim([make_claim(idempotency_key="k")])
         assert not caught.value.ambiguous
         dead.rollback()
 
-    await accept(journal, make_claim(idempotency_key="k"))
+    assert [type(result) for result in await blocked] == [Lease]
+    [late] = await journal.claim([make_claim(idempotency_key="k")])
+    assert isinstance(late, KeyTaken)
 
 
 async def test_no_transaction_of_ours_can_hold_a_lock_for_long_and_no_session_keeps_its_limits(
@@ -404,6 +413,8 @@ from support.fakes import FakeClock, SequentialIds
 from relay.journal import sessions
 from relay.journal.postgres import PostgresJournal
 from relay.sending.ports import Lease
+
+vars(sessions).update({PATIENT_SESSIONS!r})
 
 async def main():
     journal = PostgresJournal({url!r}, clock=FakeClock())

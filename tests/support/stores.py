@@ -1,6 +1,7 @@
 """Both stores of the journal for tests: a database of its own each time, opened as often as a test has processes."""
 
 import os
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from relay.journal import sessions
 from relay.journal.base import StoredJournal
 from relay.journal.opening import open_journal
 from relay.journal.schema import metadata
@@ -17,8 +19,24 @@ from support.fakes import FakeClock
 from support.journal import NOON
 from support.journal_file import lay_journal
 from support.moves import READ, SWITCH, watch_postgres, watch_sqlite, write_verdict_of
+from support.waiting import PATIENCE_SECONDS
 
 Rows = list[tuple[Any, ...]]
+
+PATIENT_SESSIONS: dict[str, Any] = {
+    "_CONNECTION_SECONDS": PATIENCE_SECONDS,
+    "_SILENCE_SECONDS": PATIENCE_SECONDS,
+    "_SETTINGS": re.sub(rb"'\d+s'", b"'%ds'" % PATIENCE_SECONDS, sessions._SETTINGS),
+}
+"""Names in ``relay.journal.sessions`` and what they are where many at once wait for connections, and for each other's
+locks, as long as a busy machine takes. The limits have tests in tests/faults."""
+
+
+def let_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the transactions that begin from now on wait so."""
+    for name, value in PATIENT_SESSIONS.items():
+        monkeypatch.setattr(sessions, name, value)
+
 
 UNDONE: dict[str, tuple[str, ...]] = {
     "0013": ("DROP TABLE budgets", "ALTER TABLE balances DROP COLUMN drift"),
