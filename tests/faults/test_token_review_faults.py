@@ -11,7 +11,13 @@ from relay.kubernetes import reviews
 from relay.kubernetes.reviews import ReviewFailed, TokenReviews, Trouble
 from support.fakes import FakeClock
 from support.kubernetes import ACCOUNT, ApiServer, make_token, running_api_server
-from support.waiting import until
+from support.waiting import PATIENCE_SECONDS, until
+
+
+@pytest.fixture(autouse=True)
+def _patient_reviews(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a review take as long as it takes on a busy machine; its limit has a test of its own."""
+    monkeypatch.setattr(reviews, "REVIEW_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from relay.domain.secret import Secret
 from relay.sandbox.ledger import LedgerEntry
 from relay.sandbox.responder import Responder
 from relay.sandbox.server import RunningSandbox, SandboxConfig, start_sandbox
+from support.waiting import PATIENCE_SECONDS
 
 FALLBACK = "/api/sms/dnd-fallback"
 NORMAL = "/api/sms/sendsms"
@@ -30,8 +31,6 @@ DND = "/api/sms/dnd-route"
 BALANCE = "/api/sms/balance"
 
 T = TypeVar("T")
-
-WAIT_SECONDS = 60.0
 
 
 def make_responder(**config: Any) -> Responder:
@@ -99,7 +98,7 @@ class running_sandbox:
                 counts[delivery.recipient] = counts.get(delivery.recipient, 0) + 1
         return counts
 
-    def wait_for_sends(self, number: int, seconds: float = WAIT_SECONDS) -> list[LedgerEntry]:
+    def wait_for_sends(self, number: int, seconds: float = PATIENCE_SECONDS) -> list[LedgerEntry]:
         """Wait, blocking, until so many sends arrived."""
         give_up = time.monotonic() + seconds
         while len(sends := self.sends()) < number:
@@ -107,7 +106,7 @@ class running_sandbox:
             time.sleep(0.01)
         return sends
 
-    async def received(self, number: int, seconds: float = WAIT_SECONDS) -> list[LedgerEntry]:
+    async def received(self, number: int, seconds: float = PATIENCE_SECONDS) -> list[LedgerEntry]:
         """Wait until so many sends arrived."""
         return await asyncio.to_thread(self.wait_for_sends, number, seconds)
 

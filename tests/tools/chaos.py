@@ -30,6 +30,7 @@ from support.oracle import write_verdict
 from support.postgres import PostgresServer, find_server_programs
 from support.relay import ClientKey, RelayProcess, make_client, make_relay
 from support.upstream import Request, Upstream, http_answer, processed, running_upstream
+from support.waiting import PATIENCE_SECONDS
 
 _ROUNDED_SECONDS = 0.002
 """The relay keeps times in whole milliseconds."""
@@ -178,8 +179,9 @@ class Chaos:
             for _ in range(self.kills):
                 self._kill_once()
             self.done.set()
+            give_up = time.monotonic() + PATIENCE_SECONDS
             for caller in callers:
-                caller.join(30)
+                caller.join(max(give_up - time.monotonic(), 0))
             self.stopped.set()
             tally = self._compare(callers)
             self.relay.stop()
@@ -227,7 +229,7 @@ class Chaos:
         accepted = {number: told for caller in callers for number, told in caller.sent.items()}
         tally.accepted = len(accepted)
         with httpx.Client(
-            base_url=self.relay.base_url, headers=self.client.headers, trust_env=False, timeout=30
+            base_url=self.relay.base_url, headers=self.client.headers, trust_env=False, timeout=60
         ) as http:
             states = {number: self._terminal(http, told) for number, told in accepted.items()}
             tally.unbilled = self._compare_usage(http)
@@ -251,7 +253,7 @@ class Chaos:
 
     def _terminal(self, http: httpx.Client, notification_id: str) -> tuple[str, str]:
         """Status, and the account (empty: none) of the one recipient."""
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + PATIENCE_SECONDS
         status, account = "lost", ""
         while time.monotonic() < give_up:
             answer = http.get(f"/v1/notifications/{notification_id}")
