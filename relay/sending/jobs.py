@@ -54,6 +54,8 @@ class Jobs:
         self._budgets = BudgetWatch(runtime, clients)
         self.journal_state = "ok"
         self.queue_clients: tuple[str, ...] = ()
+        self._looks_begun = 0
+        self._looked = 0
 
     def all(self) -> list[tuple[str, Callable[[], Awaitable[None]], float]]:
         """Name, work and interval in seconds of every job."""
@@ -97,9 +99,15 @@ class Jobs:
         await recover_dead(self._journal, self._clock, self._events)
 
     async def look_at_pause(self) -> None:
-        """See whether the operator stopped all sending."""
+        """See whether the operator stopped all sending. A look that began before another one that is over already
+        tells nothing: it may not have seen yet what the operator was just told is done."""
+        self._looks_begun += 1
+        look = self._looks_begun
         pauses = await self._journal.list_pauses(self._clock.now_ms())
         self.journal_state = "ok"
+        if look < self._looked:
+            return
+        self._looked = look
         known, self._switches.pauses = self._switches.pauses, pauses
         self._switches.paused = any(each.scope.is_everything for each in pauses)
         for each in known:

@@ -539,6 +539,27 @@ async def test_pause_holds_what_is_in_delivery(tmp_path: Path, upstream: Upstrea
         assert upstream.count() == dict.fromkeys(numbers, 1)
 
 
+async def test_a_look_that_began_before_the_operators_stop_does_not_undo_it(tmp_path: Path, upstream: Upstream) -> None:
+    async with running_core(tmp_path, upstream) as core:
+        held, may_go_on, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def be_late(real: Any, *arguments: Any) -> Any:
+            pauses = await real(*arguments)
+            if not held.is_set():
+                held.set()
+                await may_go_on.wait()
+                asyncio.get_running_loop().call_soon(over.set)  # after who looked has taken it up
+            return pauses
+
+        core.journal.hooks["list_pauses"] = be_late
+        await held.wait()
+        await core.operator.pause(Scope(), core.caller(), reason="a drill", seconds=None)
+        may_go_on.set()
+        await over.wait()
+
+        assert core.service.health().paused
+
+
 async def test_a_stop_that_runs_out_of_time_tells_what_the_next_process_will_find(
     tmp_path: Path, upstream: Upstream
 ) -> None:
