@@ -17,6 +17,7 @@ import pytest
 from support.oracle import CANARY_TEXT, Oracle, fresh_number, fresh_reference, make_body
 from support.relay import PASSWORD, USERNAME, ClientKey, RelayProcess, make_client, running_relay
 from support.upstream import Upstream, running_upstream
+from support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -197,7 +198,7 @@ def test_64_slow_clients_delay_nobody_and_are_closed(scene: Scene) -> None:
             refusals = sum(pool.map(lambda number: send_until_taken(oracle, number), numbers))
         assert refusals < 100, "in the moment in which they come they are an overload like any; not while they wait"
         assert oracle.check() == {number: ["sent"] for number in numbers}
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + PATIENCE_SECONDS
         for connection in slow:
             connection.settimeout(max(give_up - time.monotonic(), 0.1))
             read_all(connection)  # ends only where the relay closes

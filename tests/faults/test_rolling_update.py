@@ -23,7 +23,7 @@ from support.waiting import until
 pytestmark = pytest.mark.slow
 
 RATE = float(os.environ.get("RELAY_TEST_RATE", "40"))
-PRE_STOP_SECONDS = 1.0
+PRE_STOP_SECONDS = 2.0
 """Between the end of a pod's traffic and its SIGTERM; five seconds in the manifests."""
 
 
@@ -42,6 +42,7 @@ class Balancer:
         port = self.ready[self._turn % len(self.ready)]
         self.on_their_way[port] += 1
         back, forth = await asyncio.open_connection("127.0.0.1", port)
+        forth.write(await reader.read(65536))  # the request, which is small: the pod has it before it is told to end
         self.on_their_way[port] -= 1
         await asyncio.gather(_pipe(reader, forth), _pipe(back, writer))
 
