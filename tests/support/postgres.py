@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from support.relay import free_port
 
 USER = "relay"
 START_SECONDS = 120.0
@@ -39,9 +40,7 @@ class PostgresServer:
         self._user = "nobody" if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(self.directory, self._user)
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._names = (f"test_{number}" for number in count(1))
         self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"}
         self.process: subprocess.Popen[bytes] | None = None

@@ -1,5 +1,6 @@
 """A real relay for tests: ``relay serve`` in a process of its own, over real sockets, and its output kept."""
 
+import atexit
 import os
 import socket
 import subprocess
@@ -28,11 +29,27 @@ COVERED = {name: value for name, value in os.environ.items() if name.startswith(
 """What a process of its own needs, to be measured by ``make test COVERAGE=1``."""
 
 
+_reserved: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback interface that nobody listens on, and that no other test is given.
+
+    It stays bound, without anybody who listens, until the process ends: whoever asks for it by number may listen on it
+    (servers set SO_REUSEADDR), and the system gives it to nobody who asks for any. Else a port would be gone now and
+    then before a slow start came to it, or two relays would share it and each get some of the requests.
+    """
+    reservation = socket.socket()
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reservation.bind(("127.0.0.1", 0))
+    _reserved.append(reservation)
+    return int(reservation.getsockname()[1])
+
+
+@atexit.register
+def _release_ports() -> None:
+    for reservation in _reserved:
+        reservation.close()
 
 
 @dataclass
