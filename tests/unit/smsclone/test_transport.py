@@ -4,9 +4,10 @@ import asyncio
 import base64
 import ssl
 import threading
+from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -30,17 +31,30 @@ from support.fault_server import (
     tunnel_to,
 )
 from support.transports import Certificates
+from support.waiting import PATIENCE_SECONDS, let_pass, until
 
 TARGET = b"/api/sms/sendsms?username=kanu&password=p4ss&sender=ACME&recipient=2348012345678&message=Hello"
+DEADLINE_SECONDS = 60.0
+
+T = TypeVar("T")
 
 
 def make_transport(base_url: str, **options: Any) -> BilledGetTransport:
-    """A transport with a short patience for connections."""
-    return BilledGetTransport(base_url, **{"connect_timeout_seconds": 5.0, "tls": None, **options})
+    """A transport whose deadline is that of the call."""
+    return BilledGetTransport(base_url, **{"connect_timeout_seconds": DEADLINE_SECONDS, "tls": None, **options})
 
 
-async def ask(transport: BilledGetTransport, seconds: float = 60.0) -> Exchange:
+async def ask(transport: BilledGetTransport, seconds: float = DEADLINE_SECONDS) -> Exchange:
     return await transport.exchange(TARGET, asyncio.get_running_loop().time() + seconds)
+
+
+async def until_the_deadline(asked: Awaitable[T], server: FaultServer, requests: int = 1) -> T:
+    """What comes of asking a server that takes so many requests and never answers: their time is over then."""
+    asking = asyncio.ensure_future(asked)
+    await until(lambda: len(server.ledger) == requests)
+    assert not asking.done()
+    let_pass(DEADLINE_SECONDS)
+    return await asyncio.wait_for(asking, PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +91,10 @@ async def test_nothing_follows_the_blank_line_of_the_request() -> None:
 
     async with await asyncio.start_server(keep, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        await ask(make_transport(f"http://127.0.0.1:{port}"), 0.3)
-        await asyncio.wait_for(gone.wait(), 60)
+        asking = asyncio.ensure_future(ask(make_transport(f"http://127.0.0.1:{port}")))
+        await until(lambda: b"\r\n\r\n" in received)
+        let_pass(DEADLINE_SECONDS)
+        await asyncio.wait_for(asyncio.gather(asking, gone.wait()), PATIENCE_SECONDS)
 
     assert bytes(received).partition(b"\r\n\r\n")[1:] == (b"\r\n\r\n", b"")
 
@@ -86,7 +102,6 @@ async def test_nothing_follows_the_blank_line_of_the_request() -> None:
 @pytest.mark.parametrize(
     ("script", "cause"),
     [
-        (receive_and_hang, Cause.TIMEOUT),
         (receive_and_end, Cause.CLOSED),
         (receive_and_reset, Cause.RESET),
         (answer_and_close(http_answer(length=len(BODY) + 9)), Cause.TRUNCATED),
@@ -99,14 +114,21 @@ async def test_after_the_request_every_fault_has_its_cause_and_a_byte_may_have_l
     script: Script, cause: Cause
 ) -> None:
     with FaultServer(script) as server:
-        exchange = await ask(make_transport(server.base_url), 0.5)
+        exchange = await ask(make_transport(server.base_url))
 
         assert exchange == Exchange(wrote=True, cause=cause)
 
 
+async def test_at_the_deadline_a_request_without_an_answer_ends_and_a_byte_may_have_left() -> None:
+    with FaultServer(receive_and_hang) as server:
+        exchange = await until_the_deadline(ask(make_transport(server.base_url)), server)
+
+        assert exchange == Exchange(wrote=True, cause=Cause.TIMEOUT)
+
+
 async def test_a_connect_timeout_below_the_deadline_ends_the_dial() -> None:
     with silent_address() as (host, port):
-        exchange = await ask(make_transport(f"http://{host}:{port}", connect_timeout_seconds=0.2), 30.0)
+        exchange = await ask(make_transport(f"http://{host}:{port}", connect_timeout_seconds=0.2))
 
     assert exchange == Exchange(wrote=False, cause=Cause.CONNECT_TIMEOUT)
 
@@ -128,10 +150,9 @@ async def test_nothing_is_dialled_after_the_deadline() -> None:
 async def test_a_send_that_has_the_right_to_dial_waits_for_no_connection() -> None:
     with FaultServer(receive_and_hang) as server:
         transport = make_transport(server.base_url, max_connections=1)
-        exchanges = await asyncio.gather(*(ask(transport, 0.5) for _ in range(3)))
+        exchanges = await until_the_deadline(asyncio.gather(*(ask(transport) for _ in range(3))), server, requests=3)
 
         assert exchanges == [Exchange(wrote=True, cause=Cause.TIMEOUT)] * 3
-        assert len(server.ledger) == 3
 
 
 # --- TLS ------------------------------------------------------------------------------------------------------------
@@ -271,7 +292,8 @@ async def test_a_proxy_that_opens_no_tunnel_leaves_everything_unsent(
     with FaultServer(refusal) as proxy:
         way = Secret(f"http://127.0.0.1:{proxy.port}")
         transport = make_transport("https://localhost", tls=certificates.client(), proxy=way)
-        exchange = await ask(transport, 0.5)
+        asked = ask(transport)
+        exchange = await (until_the_deadline(asked, proxy) if refusal is receive_and_hang else asked)
 
         assert not exchange.wrote
         assert exchange.cause in (Cause.PROXY, Cause.CONNECT_TIMEOUT)
@@ -292,7 +314,7 @@ async def test_a_connection_that_became_no_tunnel_is_closed_at_once(certificates
         exchange = await ask(make_transport("https://localhost", tls=certificates.client(), proxy=way))
 
         assert exchange == Exchange(wrote=False, cause=Cause.PROXY)
-        assert await asyncio.to_thread(gone.wait, 3)
+        assert await asyncio.to_thread(gone.wait, PATIENCE_SECONDS)
 
 
 async def test_a_certificate_is_checked_inside_the_tunnel_too(certificates: Certificates) -> None:
@@ -328,7 +350,7 @@ async def test_a_kept_connection_is_closed_when_its_time_is_over() -> None:
     with FaultServer(answer_and_wait) as server:
         transport = make_transport(server.base_url, keepalive_seconds=0.1)
         await ask(transport)
-        assert await asyncio.to_thread(gone.wait, 3)
+        assert await asyncio.to_thread(gone.wait, PATIENCE_SECONDS)
         await ask(transport)
 
         assert server.connections == 2
@@ -373,10 +395,11 @@ async def test_an_exception_tells_the_cause_and_nothing_of_the_request(
     with FaultServer(script or answer()) as server:
         port = server.port if script is not None else 9
         transport = make_transport(f"http://127.0.0.1:{port}")
-        timeout = httpx.Timeout(0.4).as_dict()
+        timeout = httpx.Timeout(DEADLINE_SECONDS).as_dict()
         request = httpx.Request("GET", f"http://127.0.0.1:{port}{TARGET.decode()}", extensions={"timeout": timeout})
+        asked = transport.handle_async_request(request)
         with pytest.raises(error) as caught:
-            await transport.handle_async_request(request)
+            await (until_the_deadline(asked, server) if script is receive_and_hang else asked)
 
         assert str(caught.value) in set(Cause)
         assert "p4ss" not in repr(caught.value)
