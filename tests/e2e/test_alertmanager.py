@@ -85,12 +85,11 @@ def test_a_firing_rule_arrives_as_one_sms(
             running_alertmanager(tmp_path / "am", webhook_url(relay), monitoring.key) as alertmanager,
             running_prometheus(tmp_path / "prom", [alertmanager]),
         ):
-            wait_until(lambda: len(sandbox.sends()) > 0, relay.log)
-        [page] = sandbox.sends()
+            [page] = wait_until(sandbox.sends, relay.log)
 
-        assert page.message.startswith("FIRING 1 (")
-        assert page.message.endswith("HighLatency critical/api: p99 is over 1 s")
-        assert sandbox.count() == {NUMBER: 1}
+            assert page.message.startswith("FIRING 1 (")
+            assert page.message.endswith("HighLatency critical/api: p99 is over 1 s")
+            assert sandbox.count() == {NUMBER: 1}
 
 
 def test_two_alertmanagers_of_a_cluster_give_one_sms(
@@ -107,8 +106,7 @@ def test_two_alertmanagers_of_a_cluster_give_one_sms(
         ):
             wait_until(lambda: webhooks_told(relay) > 0 and len(sandbox.sends()) > 0, relay.log)
             time.sleep(5)  # more than both need for a second page, if there were one
-
-        assert sandbox.count() == {NUMBER: 1}
+            assert sandbox.count() == {NUMBER: 1}
 
 
 def test_two_alertmanagers_that_do_not_know_each_other_give_one_sms(
@@ -122,11 +120,13 @@ def test_two_alertmanagers_that_do_not_know_each_other_give_one_sms(
             running_alertmanager(tmp_path / "am2", url, key) as second,
             running_prometheus(tmp_path / "prom", [first, second]),
         ):
-            wait_until(lambda: webhooks_told(relay) == 2, relay.log)
+            wait_until(lambda: webhooks_told(relay) >= 2, relay.log)
             wait_until(lambda: len(sandbox.sends()) > 0, relay.log)
 
-        assert metric(relay, 'relay_webhook_duplicates_total{kind="alertmanager"}') == 1
-        assert sandbox.count() == {NUMBER: 1}
+            # More than one duplicate where an answer came so late that it was asked for again.
+            assert metric(relay, 'relay_webhook_duplicates_total{kind="alertmanager"}') >= 1
+            assert metric(relay, 'relay_webhook_alerts_total{kind="alertmanager",status="firing"}') == 1
+            assert sandbox.count() == {NUMBER: 1}
 
 
 def test_while_the_upstream_is_down_the_page_waits_and_arrives_once(
@@ -137,7 +137,7 @@ def test_while_the_upstream_is_down_the_page_waits_and_arrives_once(
         running_alertmanager(tmp_path / "am", webhook_url(relay), monitoring.key) as alertmanager,
         running_prometheus(tmp_path / "prom", [alertmanager]),
     ):
-        wait_until(lambda: webhooks_told(relay) == 1, relay.log)
+        wait_until(lambda: webhooks_told(relay) >= 1, relay.log)
         wait_until(lambda: "upstream_unreachable" in relay.log() or '"cause":"refused"' in relay.log(), relay.log)
         with make_sandbox(sandbox_port) as sandbox:
             wait_until(lambda: len(sandbox.sends()) > 0, relay.log)
@@ -157,5 +157,4 @@ def test_while_the_relay_is_down_alertmanager_tries_again_and_the_page_arrives_o
         relay.start()
         wait_until(lambda: len(sandbox.sends()) > 0, relay.log)
         time.sleep(5)  # more than a repetition would need
-
         assert sandbox.count() == {NUMBER: 1}

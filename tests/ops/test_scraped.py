@@ -45,6 +45,15 @@ class Scraped:
         firing = [alert for alert in self.ask("alerts")["alerts"] if alert["state"] == "firing"]
         return {(alert["labels"]["alertname"], alert["labels"]["severity"]) for alert in firing}
 
+    def targets(self) -> list[tuple[str, str]]:
+        """How the last scrape of each relay went, and what it stumbled over."""
+        return [(each["health"], each["lastError"]) for each in self.ask("targets")["activeTargets"]]
+
+    def rules(self) -> list[tuple[str, str]]:
+        """Each rule, and how its last evaluation went: ``unknown`` before the first one."""
+        rules = [rule for group in self.ask("rules")["groups"] for rule in group["rules"]]
+        return [(rule["name"], rule.get("lastError") or rule["health"]) for rule in rules]
+
 
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
@@ -79,17 +88,14 @@ def test_an_account_without_units_is_an_alert(scraped: Scraped) -> None:
 
 
 def test_both_relays_are_scraped_and_every_rule_can_be_evaluated(scraped: Scraped) -> None:
-    wait_until(lambda: len(scraped.ask("query", query="relay_build_info")["result"]) == 2)
     begun = time.monotonic()
     while True:
-        targets = scraped.ask("targets")["activeTargets"]
-        assert [(target["health"], target["lastError"]) for target in targets] == [("up", "")] * 2
-        rules = [rule for group in scraped.ask("rules")["groups"] for rule in group["rules"]]
-        assert [rule["name"] for rule in rules if rule["health"] == "err" or rule.get("lastError")] == []
+        wait_until(lambda: scraped.targets() == [("up", "")] * 2, scraped.targets)
+        wait_until(lambda: {state for _, state in scraped.rules()} == {"ok"}, scraped.rules)
         if time.monotonic() - begun >= SECONDS:
             break
         time.sleep(1)
-    assert "RelayInstanceDown" not in {name for name, _ in scraped.alerts()}
+    wait_until(lambda: "RelayInstanceDown" not in {name for name, _ in scraped.alerts()})
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])
