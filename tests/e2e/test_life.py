@@ -16,7 +16,7 @@ import pytest
 
 from support.commands import run_command
 from support.oracle import Oracle, fresh_number
-from support.relay import TEXT, ClientKey, look, make_client, make_relay, running_relay, send
+from support.relay import PATIENT, START_SECONDS, TEXT, ClientKey, look, make_client, make_relay, running_relay, send
 from support.upstream import Upstream, running_upstream, send_all
 from support.waiting import wait_until
 
@@ -37,7 +37,7 @@ def client() -> ClientKey:
 def test_sigterm_lets_what_is_out_finish_and_answers_its_caller(
     tmp_path: Path, upstream: Upstream, client: ClientKey
 ) -> None:
-    relay = make_relay(tmp_path, client, upstream=upstream.base_url)
+    relay = make_relay(tmp_path, client, upstream=upstream.base_url, environment=PATIENT)
     relay.start()
     upstream.gate.clear()
     number = fresh_number()
@@ -62,7 +62,7 @@ def test_sigterm_lets_what_is_out_finish_and_answers_its_caller(
     assert (batch.status_code, batch.headers["retry-after"]) == (503, "1")
     assert {item["problem"]["code"] for item in batch.json()["items"]} == {"draining"}
     assert answer.json()["status"] == "sent"
-    assert relay.process.wait(30) == 0
+    assert relay.process.wait(START_SECONDS) == 0
     assert '"event":"process.drained","drained":1,"abandoned":0' in relay.log()
     relay.start()
     oracle = Oracle([relay], client, upstream.count, text=TEXT)
@@ -99,7 +99,8 @@ def test_where_too_many_wait_one_more_is_refused_at_once_and_a_batch_is_taken(
     tmp_path: Path, upstream: Upstream, client: ClientKey
 ) -> None:
     key = {"Idempotency-Key": "later"}
-    with running_relay(tmp_path, client, upstream=upstream.base_url, toml="[sending]\nmax_waiting = 3\n") as relay:
+    few = "[sending]\nmax_waiting = 3\n"
+    with running_relay(tmp_path, client, upstream=upstream.base_url, toml=few, environment=PATIENT) as relay:
         upstream.gate.clear()  # two places for anybody, and one that is kept for codes and alerts
         waiting, late = [fresh_number(), fresh_number()], fresh_number()
         with ThreadPoolExecutor(2) as pool:
@@ -126,7 +127,7 @@ def test_a_second_process_on_one_sqlite_file_refuses_to_start(
         second = make_relay(tmp_path / "second", client, upstream=upstream.base_url, journal=journal)
         second.start(wait=False)
 
-        assert second.process.wait(30) == 2
+        assert second.process.wait(START_SECONDS) == 2
         assert "locked" in second.log()
         assert "one SQLite file serves one process" in second.log()
 
@@ -137,7 +138,7 @@ def test_sqlite_refuses_to_start_when_told_of_several_replicas(
     relay = make_relay(tmp_path, client, upstream=upstream.base_url, environment={"RELAY_JOURNAL_REPLICAS": "3"})
     relay.start(wait=False)
 
-    assert relay.process.wait(30) == 2
+    assert relay.process.wait(START_SECONDS) == 2
     assert "RELAY_JOURNAL_REPLICAS must be 1 with SQLite" in relay.log()
 
 
@@ -148,7 +149,7 @@ def test_every_wrong_setting_is_told_at_once_with_its_place(
     relay = make_relay(tmp_path, client, upstream=upstream.base_url, toml=toml)
     relay.start(wait=False)
 
-    assert relay.process.wait(30) == 2
+    assert relay.process.wait(START_SECONDS) == 2
     for place in ("smsclone.timeout_seconds", "smsclone.max_conections", "routes.promotional"):
         assert place in relay.log()
 
@@ -176,7 +177,7 @@ def test_sighup_in_the_middle_of_a_send_takes_up_the_settings_and_harms_nothing(
     tmp_path: Path, upstream: Upstream, client: ClientKey
 ) -> None:
     late = make_client("late")
-    relay = make_relay(tmp_path, client, upstream=upstream.base_url)
+    relay = make_relay(tmp_path, client, upstream=upstream.base_url, environment=PATIENT)
     relay.start()
     upstream.gate.clear()
     number = fresh_number()
@@ -201,7 +202,7 @@ def test_sighup_in_the_middle_of_a_send_takes_up_the_settings_and_harms_nothing(
     assert send(relay, late, fresh_number()).status_code == 200
     relay.process.terminate()
     relay.process.send_signal(signal.SIGHUP)
-    assert relay.process.wait(30) == 0
+    assert relay.process.wait(START_SECONDS) == 0
 
 
 def test_sighup_while_it_starts_does_not_kill(tmp_path: Path, upstream: Upstream, client: ClientKey) -> None:

@@ -18,12 +18,21 @@ import httpx
 from relay.http.auth import new_key
 from support.journal_file import lay_journal
 from support.moves import SWITCH, prepare_watched
+from support.waiting import PATIENCE_SECONDS
 
 USERNAME = "demo"
 PASSWORD = "canary-password-7Q"
 START_SECONDS = 120.0
 AT_DEBUG = Path(__file__).parent / "at_debug"
 """On the path of Python: every library of a relay under test says all it can."""
+
+PATIENT = {
+    "RELAY_SMSCLONE_TIMEOUT_SECONDS": "200",
+    "RELAY_SMSCLONE_CONNECT_TIMEOUT_SECONDS": "200",
+    "RELAY_SENDING_NOTIFICATION_DEADLINE_SECONDS": "220",
+    "RELAY_SENDING_DRAIN_SECONDS": "240",
+}
+"""The environment of a relay that waits as long as a test does, for what the test holds back or a busy machine."""
 
 COVERED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 """What a process of its own needs, to be measured by ``make test COVERAGE=1``."""
@@ -119,7 +128,7 @@ class RelayProcess:
             if self.process.poll() is not None:
                 raise AssertionError(f"relay ended with {self.process.returncode}:\n{self.output.read_text()}")
             with contextlib_suppress_http():
-                if httpx.get(f"{self.base_url}/readyz", trust_env=False, timeout=1.0).status_code == 200:
+                if httpx.get(f"{self.base_url}/readyz", trust_env=False, timeout=10.0).status_code == 200:
                     return
             time.sleep(0.05)
         raise AssertionError(f"relay was not ready in time:\n{self.output.read_text()}")
@@ -129,7 +138,7 @@ class RelayProcess:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, seconds: float = 60.0) -> int:
+    def stop(self, seconds: float = START_SECONDS) -> int:
         """SIGTERM, and wait for the end; its exit status."""
         if self.process.poll() is None:
             self.process.terminate()
@@ -207,12 +216,12 @@ def send(relay: RelayProcess, client: ClientKey, number: str, **headers: str) ->
         json={"recipients": [number], "message": TEXT},
         headers=client.headers | headers,
         trust_env=False,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
 
 
 def look(relay: RelayProcess, client: ClientKey, notification_id: str) -> dict[str, Any]:
     """Look a notification up."""
     url = f"{relay.base_url}/v1/notifications/{notification_id}"
-    body: dict[str, Any] = httpx.get(url, headers=client.headers, trust_env=False, timeout=60).json()
+    body: dict[str, Any] = httpx.get(url, headers=client.headers, trust_env=False, timeout=PATIENCE_SECONDS).json()
     return body
