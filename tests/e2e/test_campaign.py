@@ -6,9 +6,9 @@ The judge is the sandbox's ledger. RELAY_TEST_ROWS=50000 python -m pytest tests/
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Iterator
@@ -18,9 +18,12 @@ from typing import Any
 import pytest
 
 from relay.cli import main
+from relay.cli.campaign import ROWS_AT_ONCE
 from support.commands import run_command
+from support.fault_server import FaultServer, Peer, lead_to, lose_the_answer
 from support.relay import COVERED, PASSWORD, USERNAME, ClientKey, RelayProcess, make_client, running_relay
 from support.sandbox import running_sandbox
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -72,10 +75,10 @@ class Shell:
     def command(self, message: str, *words: str, file: Path | None = None) -> list[str]:
         return ["relay", "send", "--file", str(file or self.file), "--async", "-m", message, *words]
 
-    def start(self, message: str, *words: str, file: Path | None = None) -> "subprocess.Popen[str]":
+    def start(self, message: str, *, url: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", *self.command(message, *words, file=file)],
-            env=self.environment,
+            [sys.executable, "-m", *self.command(message)],
+            env=self.environment | {"RELAY_CLIENT_URL": url},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -97,7 +100,7 @@ def shell(relay: RelayProcess, client: ClientKey, tmp_path: Path) -> Shell:
 
 def wait_for_texts(sandbox: running_sandbox, number: int) -> list[tuple[str, str]]:
     """Every number with its text, as the sandbox took them, once there are so many."""
-    sends = sandbox.wait_for_sends(number, seconds=60 + number / 100)
+    sends = sandbox.wait_for_sends(number, seconds=PATIENCE_SECONDS + number / 20)
     return sorted((delivery.recipient, entry.message) for entry in sends for delivery in entry.deliveries)
 
 
@@ -157,15 +160,20 @@ def test_a_newcomers_campaign_reaches_everybody_once(
     assert [(line["line"], line["reason"]) for line in shell.kept() if "problem" in line] == [(5, "too_short")]
 
     write(mended=True)
-    process = shell.start(TEXT)
-    while len(shell.results.read_bytes().splitlines()) < ROWS // 4:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.002)
-    relay.process.send_signal(signal.SIGSTOP)  # so that the command waits for an answer, and it is the middle
-    process.kill()
-    process.communicate()
-    relay.process.send_signal(signal.SIGCONT)
-    assert len(shell.kept()) < ROWS
+    answered = threading.Event()
+
+    def say_nothing(peer: Peer) -> None:
+        answered.set()
+        peer.hang()
+
+    passes = [lead_to(relay.port)] * (ROWS // ROWS_AT_ONCE // 2)
+    with FaultServer(*passes, lose_the_answer(relay.port, say_nothing)) as way:
+        process = shell.start(TEXT, url=way.base_url)
+        wait_until(lambda: answered.is_set() or process.poll() is not None)
+        process.kill()  # it waits for an answer, and it is the middle
+        output = process.communicate()[0]
+    assert answered.is_set(), output
+    assert len(passes) * ROWS_AT_ONCE <= len(shell.kept()) < ROWS
     with shell.results.open("ab") as results:  # a line that the kill tore
         results.write(b'{"campaign":"default","row":39')
 

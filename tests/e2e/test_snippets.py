@@ -20,10 +20,12 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from support.fault_server import FaultServer, Peer, lead_to, lose_the_answer
 from support.receiver import CallbackReceiver, Received, running_receiver
 from support.relay import ClientKey, RelayProcess, free_port, make_client, running_relay
 from support.snippets import ROOT, make_program, read_snippet
 from support.upstream import Request, Upstream, running_upstream, send_all
+from support.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +92,7 @@ def run(command: list[str], url: str, client: ClientKey, number: str, key: str) 
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     return done.returncode, done.stdout.strip() + done.stderr
 
@@ -117,8 +119,8 @@ def test_a_snippet_whose_answer_was_lost_asks_again_and_sends_once(
     sender: list[str], language: str, relay: RelayProcess, client: ClientKey, upstream: Upstream
 ) -> None:
     number = f"2348022{place_of(language):06}"
-    with losing_the_first_answer(relay.port) as port:
-        assert run(sender, f"http://127.0.0.1:{port}", client, number, f"lost-{language}") == (0, "sent")
+    with FaultServer(lose_the_answer(relay.port, Peer.end), lead_to(relay.port)) as way:
+        assert run(sender, way.base_url, client, number, f"lost-{language}") == (0, "sent")
     assert upstream.count()[number] == 1
 
 
@@ -189,26 +191,26 @@ def shape(value: Any) -> Any:
     return [shape(each) for each in value[:1]] if isinstance(value, list) else type(value)
 
 
-@pytest.fixture(scope="module")
-def callback(relay: RelayProcess, client: ClientKey, callback_port: int) -> Received:
+def call_back(relay: RelayProcess, client: ClientKey, port: int) -> Received:
     """What a relay really calls back with."""
     request = {
         "recipients": ["08012345678"],
         "message": TEXT,
         "reference": "order-1204",
-        "callback_url": f"http://127.0.0.1:{callback_port}/sms-status",
+        "callback_url": f"http://127.0.0.1:{port}/sms-status",
     }
-    headers = client.headers | {"Prefer": "respond-async", "Idempotency-Key": "called-back"}
+    headers = client.headers | {"Prefer": "respond-async"}
 
     async def receive() -> Received:
         async with (
-            running_receiver(CallbackReceiver(), port=callback_port) as receiver,
+            running_receiver(CallbackReceiver(), port=port) as receiver,
             httpx.AsyncClient(base_url=relay.base_url, trust_env=False, timeout=60) as http,
-            asyncio.timeout(60),
+            asyncio.timeout(PATIENCE_SECONDS),
         ):
-            assert (await http.post("/v1/notifications", json=request, headers=headers)).status_code == 202
-            await receiver.arrived.wait()
-            return receiver.requests[0]
+            accepted = await http.post("/v1/notifications", json=request, headers=headers)
+            assert accepted.status_code == 202
+            await until(lambda: any(accepted.json()["id"].encode() in each.body for each in receiver.requests))
+            return receiver.requests[-1]
 
     return asyncio.run(receive())
 
@@ -219,6 +221,12 @@ def verifier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return make_program(CALLBACKS, request.param, tmp_path_factory.mktemp(f"verifying-{request.param}"))
 
 
+@pytest.fixture(scope="module")
+def callback(verifier: list[str], relay: RelayProcess, client: ClientKey, callback_port: int) -> Received:
+    """One for each language, once its verifier is there: to compile may take long, and what is old is refused."""
+    return call_back(relay, client, callback_port)
+
+
 def verify(command: list[str], secret: str, headers: dict[str, str], body: bytes) -> tuple[int, str]:
     names = ("webhook-id", "webhook-timestamp", "webhook-signature")
     done = subprocess.run(
@@ -227,7 +235,7 @@ def verify(command: list[str], secret: str, headers: dict[str, str], body: bytes
         env={"PATH": "/usr/local/bin:/usr/bin:/bin", "CALLBACK_SECRET": secret},
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     return done.returncode, done.stdout.decode()
 
@@ -262,32 +270,11 @@ def test_a_verifier_refuses_what_the_relay_did_not_sign(verifier: list[str], cal
         assert verify(verifier, SECRET, headers | {"webhook-timestamp": timestamp}, body)[0] == 1, timestamp
 
 
-def test_the_callback_that_the_page_shows_is_made_like_a_real_one(callback: Received) -> None:
+def test_the_callback_that_the_page_shows_is_made_like_a_real_one(
+    relay: RelayProcess, client: ClientKey, callback_port: int
+) -> None:
+    callback = call_back(relay, client, callback_port)
     assert shape(json.loads(read_snippet(CALLBACKS, "json"))) == shape(json.loads(callback.body))
-
-
-@contextmanager
-def losing_the_first_answer(port: int) -> Iterator[int]:
-    """A way to the relay on which the first answer gets lost."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def carry() -> None:
-        first = True
-        with suppress(OSError):
-            while True:
-                near, _ = listener.accept()
-                with near, socket.create_connection(("127.0.0.1", port)) as far:
-                    request = b""
-                    while b"}" not in request:
-                        request += near.recv(65536)
-                    far.sendall(request)
-                    answer = far.recv(65536)
-                    if not first:
-                        near.sendall(answer)
-                    first = False
-
-    with _serving(listener, carry) as found:
-        yield found
 
 
 @contextmanager
@@ -302,8 +289,8 @@ def answering(*answers: tuple[int, dict[str, Any], str | None]) -> Iterator[tupl
                 connection, _ = listener.accept()
                 with connection:
                     request = b""
-                    while b"}" not in request:
-                        request += connection.recv(65536)
+                    while b"}" not in request and (piece := connection.recv(65536)):
+                        request += piece
                     seen.append(request)
                     status, body, retry_after = answers[min(len(seen), len(answers)) - 1]
                     content = json.dumps(body, separators=(",", ":")).encode()

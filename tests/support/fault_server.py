@@ -4,6 +4,7 @@ One thread a connection runs a script: a function that is handed the connection 
 is the oracle: what is not in it was not received, whatever a client believes.
 """
 
+import selectors
 import socket
 import ssl
 import struct
@@ -93,6 +94,23 @@ class Peer:
             there.start()
             _copy(onward, self._connection)
             there.join(timeout=5)
+
+    def pump_in(self, host: str, port: int) -> None:
+        """Pass on what the client sends, until it is answered there; the answer is kept back.
+
+        Raises:
+            Gone: there was none.
+        """
+        with socket.create_connection((host, port)) as onward, selectors.DefaultSelector() as waiting:
+            for line in (self._connection, onward):
+                waiting.register(line, selectors.EVENT_READ)
+            while onward not in [key.fileobj for key, _ in waiting.select()]:
+                piece = self._connection.recv(_PIECE)
+                if not piece:
+                    raise Gone
+                onward.sendall(piece)
+            if not onward.recv(_PIECE):
+                raise Gone
 
 
 Script = Callable[[Peer], None]
@@ -333,5 +351,24 @@ def tunnel_to(port: int) -> Script:
         peer.receive()
         peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
         peer.pump("127.0.0.1", port)
+
+    return script
+
+
+def lead_to(port: int) -> Script:
+    """Be a way to that port of this machine."""
+
+    def script(peer: Peer) -> None:
+        peer.pump("127.0.0.1", port)
+
+    return script
+
+
+def lose_the_answer(port: int, then: Script) -> Script:
+    """Be a way to that port of this machine, and do that once an answer has come, in place of passing it on."""
+
+    def script(peer: Peer) -> None:
+        peer.pump_in("127.0.0.1", port)
+        then(peer)
 
     return script
