@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,6 +13,7 @@ import httpx
 from support.commands import run_command
 from support.relay import PASSWORD, USERNAME, make_client, running_relay
 from support.sandbox import running_sandbox
+from support.waiting import PATIENCE_SECONDS, wait_until
 from tools.usage_sum import run
 
 PRICES = "[smsclone]\nunits_per_segment = 0.5\nunits_per_segment_dnd = 2\n"
@@ -42,8 +42,9 @@ def test_a_months_budget_is_reserved_at_the_dearest_account_and_counted_at_the_o
         running_relay(
             tmp_path, shop, upstream=sandbox.base_url, toml="[smsclone]\nunits_per_segment = 0.5\n" + accounts
         ) as relay,
-        httpx.Client(base_url=relay.base_url, headers=shop.headers, trust_env=False, timeout=30) as http,
+        httpx.Client(base_url=relay.base_url, headers=shop.headers, trust_env=False, timeout=PATIENCE_SECONDS) as http,
     ):
+        wait_for_metrics(http, "relay_upstream_balance_units")  # drift is counted from this reading on
         preview = http.post("/v1/notifications/preview", json=body).json()
         answers = [http.post("/v1/notifications", json=body) for _ in range(3)]
         relay.stop()
@@ -61,18 +62,16 @@ def test_a_months_budget_is_reserved_at_the_dearest_account_and_counted_at_the_o
 
 def wait_for_metrics(http: httpx.Client, *names: str) -> dict[str, dict[str, float]]:
     """What gauges show as soon as all of them show something: by their labels, but for what is 0."""
-    give_up = time.monotonic() + 30
-    while True:
-        lines = [line.rsplit(" ", 1) for line in http.get("/metrics").text.splitlines() if line.startswith(names)]
+
+    def look() -> dict[str, dict[str, float]]:
         shown: dict[str, dict[str, float]] = {name: {} for name in names}
-        for series, number in lines:
-            name, _, labels = series.partition("{")
-            if float(number):
-                shown[name][labels.rstrip("}")] = float(number)
-        if all(shown.values()):
-            return shown
-        assert time.monotonic() < give_up, lines
-        time.sleep(0.05)
+        for line in http.get("/metrics").text.splitlines():
+            name, _, labels = line.rpartition(" ")[0].partition("{")
+            if name in shown and float(line.rpartition(" ")[2]):
+                shown[name][labels.rstrip("}")] = float(line.rpartition(" ")[2])
+        return shown if all(shown.values()) else {}
+
+    return wait_until(look)
 
 
 def test_usage_adds_up_to_what_was_sent(tmp_path: Path) -> None:
@@ -81,7 +80,7 @@ def test_usage_adds_up_to_what_was_sent(tmp_path: Path) -> None:
     with (
         running_sandbox(username=USERNAME, password=PASSWORD) as sandbox,
         running_relay(tmp_path, shop, desk, upstream=sandbox.base_url, toml=PRICES) as relay,
-        httpx.Client(base_url=relay.base_url, trust_env=False, timeout=30) as http,
+        httpx.Client(base_url=relay.base_url, trust_env=False, timeout=PATIENCE_SECONDS) as http,
     ):
         people = ["08031234567", "08031234568"]
         for client, fields in (

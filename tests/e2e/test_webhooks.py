@@ -253,7 +253,9 @@ def test_no_page_is_lost_for_a_value_of_another_kind(
 
 def test_what_a_limit_stops_is_told_to_come_again(relay: RelayProcess, limited: ClientKey) -> None:
     path = "/v1/webhooks/grafana/night"
-    assert post(relay, limited, path, grafana_body(grafana_alert())).status_code == 202
+    accepted = post(relay, limited, path, grafana_body(grafana_alert()))
+    assert accepted.status_code == 202
+    final(relay, limited, accepted.json()["notifications"][0]["id"])  # before the next test counts what is sent
     refused = post(relay, limited, path, grafana_body(grafana_alert("Another")))
 
     assert (refused.status_code, refused.json()["code"]) == (503, "quota_exceeded")
@@ -346,8 +348,9 @@ def test_an_address_that_is_not_the_clients_is_refused_at_registration(
 async def test_nothing_of_it_is_in_the_log_or_the_metrics(
     relay: RelayProcess, monitoring: ClientKey, orders: ClientKey, receiver: CallbackReceiver
 ) -> None:
-    await order(relay, orders, f"http://127.0.0.1:{receiver.port}/sms?token=canary-token")
+    ended = await order(relay, orders, f"http://127.0.0.1:{receiver.port}/sms?token=canary-token")
     await asyncio.wait_for(receiver.arrived.wait(), PATIENCE_SECONDS)
+    await until_logged(relay, ended["id"], "callback.finished")
     page(relay, monitoring, alertmanager_body(groupKey="leak"))
     metrics = httpx.get(f"{relay.base_url}/metrics", trust_env=False, timeout=60).text
     for secret in (SECRET, SECRET.removeprefix("whsec_"), orders.key, TEXT, "HighLatency", "canary-token", *GOOD):

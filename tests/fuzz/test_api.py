@@ -13,6 +13,7 @@ import pytest
 
 from support.relay import make_client, running_relay
 from support.upstream import running_upstream
+from support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +53,7 @@ def test_whatever_is_asked_is_answered_as_the_description_says(tmp_path: Path) -
                 f"--checks={','.join(CHECKS)}",
                 "--phases=coverage,fuzzing",
                 "--generation-deterministic",
+                f"--request-timeout={PATIENCE_SECONDS}",
                 "--suppress-health-check=all",
                 "--no-color",
             ],

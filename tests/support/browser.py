@@ -55,9 +55,10 @@ UNNAMED = """() => Array.from(document.querySelectorAll('input, select, textarea
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """A browser without a window, and with as much patience as the other tests have."""
-    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
+    patience_ms = PATIENCE_SECONDS * 1000
+    expect.set_options(timeout=patience_ms)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=patience_ms)
         yield running
         running.close()
 

@@ -19,6 +19,7 @@ import pytest
 from relay.domain.secret import Secret
 from relay.observability.logs import Log, name_request
 from support.log import Lines
+from support.waiting import PATIENCE_SECONDS
 
 PASSWORD = "hunter2/ Canary+ü"
 NUMBER = "2348012345678"
@@ -353,7 +354,7 @@ def test_what_is_said_in_the_middle_of_a_write_stops_nothing_and_follows_it() ->
     # Not in this thread: what this test is about is a thread that waits for itself for ever.
     thread = threading.Thread(target=stream.log.logger.info, args=("call.finished",), daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     stream.log.logger.info("request.answered")
 

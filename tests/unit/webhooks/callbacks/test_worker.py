@@ -28,10 +28,10 @@ from relay.webhooks.callbacks.worker import PER_TARGET, CallbackClient, Callback
 from support.fakes import FakeClock
 from support.journal import NO_ANSWER, NOON, SENT, audit, make_queued, send
 from support.receiver import CallbackReceiver, answer, running_receiver
+from support.waiting import PATIENCE_SECONDS
 
 SECRET = "whsec_" + base64.b64encode(b"canary-secret-0123456789-0123").decode()
 MINUTE_MS = 60_000
-PATIENCE_SECONDS = 60.0
 
 
 async def loopback(_host: str, _port: int) -> list[str]:
@@ -63,10 +63,10 @@ class Office:
     rules: AddressRules = field(default_factory=lambda: AddressRules(["127.0.0.0/8"]))
     worker: CallbackWorker | None = None
 
-    def start(self, *, deadline_seconds: float = 3.0, poster: Posting | None = None, queue: Any = None) -> None:
+    def start(self, *, poster: Posting | None = None, queue: Any = None) -> None:
         """Begin."""
         backend = GuardedBackend(loopback, self.rules.permits)
-        made = Poster(backend, ssl.create_default_context(), deadline_seconds=deadline_seconds)
+        made = Poster(backend, ssl.create_default_context(), deadline_seconds=PATIENCE_SECONDS)
         self.worker = CallbackWorker(
             queue or self.journal,
             poster or made,
@@ -263,7 +263,7 @@ async def test_what_was_allowed_when_it_was_registered_may_be_allowed_no_more(
 
 
 async def hang(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(60)
+    await asyncio.sleep(10 * PATIENCE_SECONDS)
 
 
 async def test_a_receiver_that_hangs_holds_up_no_other(office: Office, receiver: CallbackReceiver) -> None:
@@ -272,7 +272,7 @@ async def test_a_receiver_that_hangs_holds_up_no_other(office: Office, receiver:
         for _ in range(3 * PER_TARGET):
             await office.finish(slow)
         await office.finish(fast)
-        office.start(deadline_seconds=30)
+        office.start()
 
         assert await office.outcomes(1) == [(CallbackOutcome.DELIVERED, 1, "204")]
         await office.until(lambda: hanging.connections == PER_TARGET)
@@ -291,7 +291,7 @@ async def test_a_long_line_to_one_receiver_is_worked_off(office: Office, receive
 
 async def test_what_a_stop_cuts_is_told_by_whoever_comes_next(office: Office) -> None:
     async with running_receiver(CallbackReceiver(behave=hang)) as receiver:
-        office.start(deadline_seconds=30)
+        office.start()
         await office.finish(office.serve(receiver))
         await asyncio.wait_for(receiver.arrived.wait(), PATIENCE_SECONDS)
         assert office.worker is not None
