@@ -73,7 +73,7 @@ def main() -> None:
     if not is_terminal():  # help too: plain, and no line broken, so that its examples can be copied
         app.help_formatter, app.help_format, console.width = "plain", "plaintext", LONGEST_LINE
     try:
-        status = app(sys.argv[1:], exit_on_error=False, print_error=False)
+        status = app(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
         remedy = f"See: {' '.join(['relay', *(error.command_chain or ()), '--help'])}"

@@ -26,6 +26,7 @@ from support.relay import (
 )
 from support.terminal import at_terminal
 from support.upstream import Upstream, running_upstream
+from support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -178,10 +179,16 @@ def test_no_line_is_wrapped_or_cut_in_a_pipe_and_nothing_that_matters_at_80_colu
 
 def test_a_reader_that_has_enough_stops_a_list_quietly() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "relay", "words", "list"], env=BARE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "relay", "words", "list"],
+        env=BARE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        pipesize=4096,  # less than the list, so that it cannot be all written before its reader leaves
     )
     assert process.stdout is not None
     assert process.stderr is not None
+    assert process.stdout.read(1)
     process.stdout.close()
     complaint = process.stderr.read()
     process.stderr.close()
@@ -189,7 +196,7 @@ def test_a_reader_that_has_enough_stops_a_list_quietly() -> None:
     assert (process.wait(), complaint) == (128 + 13, b"")
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", "words list"])
+@pytest.mark.parametrize("words", ["--help", "--version", "words list", "words test lottery --json", "keys new"])
 def test_a_reader_that_is_gone_and_one_that_can_take_nothing_are_told_apart(words: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -289,7 +296,7 @@ def test_an_asynchronous_send_is_queued_with_the_options_that_were_given(
 
     assert (told.returncode, told.stdout.split()[0]) == (0, "queued")
     while "2348030009778" not in upstream.count():
-        assert upstream.arrived.acquire(timeout=60), "it was never sent"
+        assert upstream.arrived.acquire(timeout=PATIENCE_SECONDS), "it was never sent"
     assert upstream.sends[-1].path.endswith("/sendsms")
 
 

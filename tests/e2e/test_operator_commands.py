@@ -12,7 +12,7 @@ from support.commands import BARE, Done, run_command, run_process
 from support.relay import ClientKey, RelayProcess, make_client, running_relay
 from support.terminal import at_terminal
 from support.upstream import Upstream, running_upstream, send_all
-from support.waiting import wait_until
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -140,7 +140,7 @@ def test_a_resend_takes_the_text_from_standard_input_and_sends_it_once_more(oper
     assert told.startswith("queued as ")
     assert lost not in told
     while operator.upstream.count()["2348030001031"] < 2:
-        assert operator.upstream.arrived.acquire(timeout=60), "the second one never arrived"
+        assert operator.upstream.arrived.acquire(timeout=PATIENCE_SECONDS), "the second one never arrived"
     assert operator.upstream.sends[-1].query["message"] == TEXT
 
 
@@ -185,7 +185,7 @@ def test_pause_stops_sending_and_resume_starts_it_again(operator: Operator) -> N
     resumed, told, _ = operator.run("resume")
     assert (resumed, told.strip()) == (0, "sending again")
     while "2348030001042" not in operator.upstream.count():
-        assert operator.upstream.arrived.acquire(timeout=60), "what waited was never sent"
+        assert operator.upstream.arrived.acquire(timeout=PATIENCE_SECONDS), "what waited was never sent"
     assert "2348030001041" not in operator.upstream.count()
 
 
