@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from relay.domain.secret import Secret
 from relay.sandbox.switches import SandboxAccount
 from support.browser import CHROMIUM, CONTRAST, UNNAMED, Watched, new_page, running_browser
+from support.relay import free_port
 from support.sandbox import BALANCE, FALLBACK, NORMAL, make_query, running_sandbox
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "segments.jsonl"
@@ -64,6 +65,7 @@ def test_each_account_is_shown_and_changed_by_itself(browser: Browser) -> None:
         expect(page.locator("#units")).to_have_text("smsclone 10000.00 · backup 50.00")
         page.get_by_label("at the account").select_option("backup")
         page.get_by_role("button", name="No balance").click()
+        expect(page.get_by_role("button", name="No balance")).to_have_attribute("aria-pressed", "true")
         page.get_by_text("Password", exact=True).click()
         page.get_by_label("Change the password to").fill("new")
         page.get_by_role("button", name="Set").last.click()
@@ -265,8 +267,9 @@ def test_doubtful_behaviour_and_units_are_set_under_their_headings(page: Page, s
     page.get_by_text("More faults and doubtful behaviour").click()
     page.get_by_label("for", exact=True).select_option("")
 
-    page.get_by_label("Fields of a record").select_option("9")
-    page.get_by_label("Numbers come back as").select_option("080")
+    for label, value in (("Fields of a record", "9"), ("Numbers come back as", "080")):
+        page.get_by_label(label).select_option(value)
+        expect(page.get_by_label(label)).to_have_attribute("data-changed", "true")  # as the sandbox says
     page.get_by_text("Units", exact=True).click()
     page.get_by_label("Set the units left to").fill("12.5")
     page.get_by_role("button", name="Set", exact=True).click()
@@ -344,12 +347,11 @@ def test_nothing_runs_off_the_side_of_a_narrow_screen(page: Page, sandbox: runni
 
 
 def test_a_restarted_sandbox_is_found_again_and_starts_empty(browser: Browser) -> None:
-    opened = new_page(browser)
-    with running_sandbox() as first:
+    opened, port = new_page(browser), free_port()
+    with running_sandbox(port=port) as first:
         send(first, message="before the restart")
         open_page(opened, first)
         expect(cards(opened)).to_have_count(1)
-        port = first.port
     expect(opened.locator("#live")).to_have_text("lost, trying again")
 
     with running_sandbox(port=port) as second:

@@ -10,6 +10,7 @@ from support.relay import RelayProcess, make_client, running_relay
 from support.upstream import Upstream, running_upstream
 
 NUMBER = "2348012345678"
+OTHER_NUMBER = "2348012345679"
 ORDERS = """
 [[clients]]
 name = "orders"
@@ -47,7 +48,19 @@ def relay(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream, server: 
         yield running
 
 
+TRIES = 10
+
+
 def send(relay: RelayProcess, token: str, path: str = "/v1/notifications", body: object = None) -> httpx.Response:
+    """What a pod is told that comes again where nobody could say in three seconds whose token it has."""
+    answer = send_once(relay, token, path, body)
+    for _ in range(TRIES - 1):
+        if answer.status_code == 503:
+            answer = send_once(relay, token, path, body)
+    return answer
+
+
+def send_once(relay: RelayProcess, token: str, path: str = "/v1/notifications", body: object = None) -> httpx.Response:
     return httpx.post(
         relay.base_url + path,
         json=body or {"recipients": [NUMBER], "message": "Your order is on its way."},
@@ -95,16 +108,16 @@ def test_while_the_api_server_fails_nothing_is_sent_and_the_caller_comes_again(
     token = make_token(mark="not-asked-before")
     server.accept(token)
     server.fault = "500"
-    sent = len(upstream.sends)
+    body = {"recipients": [OTHER_NUMBER], "message": "Your order is on its way."}
     try:
-        refused = send(relay, token)
+        refused = send_once(relay, token, body=body)
     finally:
         server.fault = None
 
     assert (refused.status_code, refused.json()["code"], refused.json()["retry_safe"]) == (503, "overloaded", True)
     assert refused.headers["retry-after"] == "1"
-    assert len(upstream.sends) == sent
-    assert send(relay, token).json()["status"] == "sent"
+    assert OTHER_NUMBER not in upstream.count()
+    assert send(relay, token, body=body).json()["status"] == "sent"
 
 
 def test_no_token_is_in_the_log_or_in_the_metrics(relay: RelayProcess, server: ApiServer) -> None:
