@@ -2,10 +2,11 @@
 
 import os
 from functools import cache
+from typing import Any
 
 import httpx
 from httpx._transports import default as httpx_default
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from support.moves import judge_prepared
 from support.postgres import emptied_postgres_url, postgres_server, postgres_url, shared_database
@@ -14,9 +15,10 @@ __all__ = ["emptied_postgres_url", "postgres_server", "postgres_url", "shared_da
 
 # How long an example takes depends on what else the machine does; no test asserts it. The suite draws the same examples
 # in every run, so that a red run says something of the change it is about; `make fuzz` draws new ones, and more.
-settings.register_profile("relay", deadline=None, derandomize=True)
+AT_ANY_SPEED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("relay", **AT_ANY_SPEED, derandomize=True)
 if examples := os.environ.get("RELAY_TEST_EXAMPLES"):
-    settings.register_profile("relay", deadline=None, max_examples=int(examples))
+    settings.register_profile("relay", **AT_ANY_SPEED, max_examples=int(examples))
 settings.load_profile("relay")
 
 # Every client of httpx reads all certificates of the machine anew: more work than most requests of a test.

@@ -34,6 +34,7 @@ from relay.smsclone.query import Queries
 from support.core import FailingJournal
 from support.fakes import FakeClock, SequentialIds
 from support.journal_file import lay_journal
+from support.waiting import PATIENCE_SECONDS
 
 LAGOS = ZoneInfo("Africa/Lagos")
 AT_ANY_TIME: Mapping[Any, DeliveryWindow] = {}
@@ -204,5 +205,5 @@ async def running_scene(directory: Path, *, recipients_per_call: int = 100, **po
         yield scene
     finally:
         scene.journal.hooks.clear()
-        await scene.runtime.tasks.drain(5.0)
+        await scene.runtime.tasks.drain(PATIENCE_SECONDS)
         await journal.close()

@@ -29,6 +29,7 @@ from relay.sending.follow_up import FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS
 from relay.sending.ports import BalanceResult, JournalUnavailable, RecordResult, SendOutcome, SendResult
 from support.journal import codes, pause
 from support.sending import Scene, running_scene, submission
+from support.waiting import PATIENCE_SECONDS
 
 ONE = "2348031234567"
 TWO = ("2348031234567", "2348031234568")
@@ -203,7 +204,7 @@ async def test_a_journal_that_is_away_for_the_last_record_keeps_nobody_waiting(s
     answer = await scene.lifecycle.send(submission(ONE), scene.caller)
 
     assert codes(answer.stored) == [Code.SENT]
-    await scene.runtime.tasks.drain(5.0)
+    await scene.runtime.tasks.drain(PATIENCE_SECONDS)
     assert codes(await scene.find(answer.stored.notification.id)) == [Code.SENT]
     assert [event.during for event in scene.heard.of(JournalFailed)] == ["record"] * 2
 
@@ -220,7 +221,7 @@ async def test_a_record_that_turns_out_to_be_there_already_still_ends_the_notifi
 
     scene.journal.hooks["record"] = lose_the_answer
     answer = await scene.lifecycle.send(submission(ONE), scene.caller)
-    await scene.runtime.tasks.drain(5.0)
+    await scene.runtime.tasks.drain(PATIENCE_SECONDS)
     stored = await scene.find(answer.stored.notification.id)
 
     assert stored.completed_at is not None
@@ -364,7 +365,7 @@ async def test_an_answer_after_the_callers_deadline_settles_what_it_can(
     answer = await scene.lifecycle.send(submission(ONE), scene.caller, 0.05)
     in_use = scene.bulkhead.in_use
     scene.gated.open.set()
-    await scene.runtime.tasks.drain(5.0)
+    await scene.runtime.tasks.drain(PATIENCE_SECONDS)
 
     assert codes(answer.stored) == [Code.NO_ANSWER]
     assert in_use == 1

@@ -19,6 +19,7 @@ from relay.sending.service import Service
 from support.fakes import SequentialIds
 from support.journal import codes, pause
 from support.sending import Scene, running_scene, submission
+from support.waiting import PATIENCE_SECONDS
 
 
 class Taken:
@@ -91,7 +92,7 @@ async def test_what_expired_ends_even_while_nothing_may_be_sent(scene: Scene) ->
     taken = Taken(scene, clients=())
     await taken.until(1)
     await taken.stop()
-    await scene.runtime.tasks.drain(5)
+    await scene.runtime.tasks.drain(PATIENCE_SECONDS)
 
     assert codes(await scene.find(stored.notification.id)) == [Code.EXPIRED]
     assert scene.sends() == {}
@@ -176,7 +177,7 @@ async def test_whose_account_was_not_ready_at_the_start_waits_until_it_expires_a
 
     scene.clock.advance(1)
     await service._queue._take_all()
-    await scene.runtime.tasks.drain(5.0)
+    await scene.runtime.tasks.drain(PATIENCE_SECONDS)
 
     assert codes(await scene.find(waiting.notification.id)) == [Code.QUEUED]
     assert codes(await scene.find(expiring.notification.id)) == [Code.EXPIRED]
@@ -203,7 +204,7 @@ async def test_a_campaign_that_is_stopped_is_not_taken_again_and_again(scene: Sc
 
     scene.journal.hooks["take"] = note
     await service._queue._take_all()
-    await scene.runtime.tasks.drain(5.0)
+    await scene.runtime.tasks.drain(PATIENCE_SECONDS)
 
     assert taken == [stored.notification.id for stored in others]
     assert codes(await scene.find(stopped.notification.id)) == [Code.QUEUED]
