@@ -305,6 +305,7 @@ class World:
         service, caller = replica.service, replica.caller()
         if service is None:  # it is stopping
             return None
+        operator = replica.operator  # what it has begun it ends, also where it is told to stop meanwhile
         stored = await service.find(notification_id, caller.client)
         if stored is None:
             return None
@@ -312,7 +313,7 @@ class World:
         for index in open_indexes(stored):
             number = stored.notification.entries[index].number or ""
             sent = self.upstream.effects[self.guise.undo_number(number), meant.text] > 0
-            settled = await replica.operator.resolve(
+            settled = await operator.resolve(
                 notification_id, sent=sent, recipients=[f"+{number}"], reason="asked them", caller=caller
             )
         return settled
