@@ -99,8 +99,11 @@ class Jobs:
         await recover_dead(self._journal, self._clock, self._events)
 
     async def look_at_pause(self) -> None:
-        """See whether the operator stopped all sending. A look that began before another one that is over already
-        tells nothing: it may not have seen yet what the operator was just told is done."""
+        """See what the operator stopped.
+
+        A look is dropped where one that began later is over before it: it may have been too early for a stop that the
+        operator has since been told is in force.
+        """
         self._looks_begun += 1
         look = self._looks_begun
         pauses = await self._journal.list_pauses(self._clock.now_ms())

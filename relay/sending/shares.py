@@ -138,7 +138,7 @@ def order(shares: Shares, asker: Asker) -> tuple[bool, int, int, int]:
 
 def _add(counter: "Counter[Key]", key: Key, change: int) -> None:
     """Count, and keep no row of zero: who holds nothing does not share."""
-    held = counter.get(key, 0) + change  # asking a Counter for a key that it lacks takes five times as long
+    held = counter.get(key, 0) + change  # a Counter asked for a key that it lacks calls Python
     if held:
         counter[key] = held
     else:
