@@ -11,14 +11,11 @@ import pytest
 
 from support.oracle import Oracle, fresh_number
 from support.postgres import PostgresServer, find_server_programs
-from support.relay import PATIENT, TEXT, ClientKey, RelayProcess, look, make_client, running_relay, send
+from support.relay import PATIENT, TEXT, ClientKey, RelayProcess, ask_again, look, make_client, running_relay, send
 from support.upstream import Upstream, running_upstream
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-
-TRIES = 5
-"""Of a caller whom a relay tells to come again: where the machine is busy, its journal may not answer in its time."""
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +95,7 @@ def race(
             body = {"recipients": [number], "message": TEXT}
             headers = {"Idempotency-Key": f"race-{number}"} if with_keys else {}
             client = clients[place % len(clients)]
-            answer = client.post("/v1/notifications", json=body, headers=headers)
-            for _ in range(TRIES - 1):
-                if answer.status_code == 503:
-                    answer = client.post("/v1/notifications", json=body, headers=headers)
-            return answer
+            return ask_again(lambda: client.post("/v1/notifications", json=body, headers=headers))
 
         with ThreadPoolExecutor(24) as pool:
             return list(pool.map(ask, range(len(numbers) * racers)))

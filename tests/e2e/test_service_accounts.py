@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from support.kubernetes import ApiServer, make_token, running_api_server
-from support.relay import RelayProcess, make_client, running_relay
+from support.relay import RelayProcess, ask_again, make_client, running_relay
 from support.upstream import Upstream, running_upstream
 
 NUMBER = "2348012345678"
@@ -48,16 +48,9 @@ def relay(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream, server: 
         yield running
 
 
-TRIES = 10
-
-
 def send(relay: RelayProcess, token: str, path: str = "/v1/notifications", body: object = None) -> httpx.Response:
     """What a pod is told that comes again where nobody could say in three seconds whose token it has."""
-    answer = send_once(relay, token, path, body)
-    for _ in range(TRIES - 1):
-        if answer.status_code == 503:
-            answer = send_once(relay, token, path, body)
-    return answer
+    return ask_again(lambda: send_once(relay, token, path, body))
 
 
 def send_once(relay: RelayProcess, token: str, path: str = "/v1/notifications", body: object = None) -> httpx.Response:

@@ -29,8 +29,8 @@ from support.fault_server import (
     receive_and_reset,
     reset_inside,
 )
-from support.oracle import TRIES, Oracle, count_heads, fresh_number, make_body, numbers_of
-from support.relay import ClientKey, RelayProcess, free_port, make_client, running_relay
+from support.oracle import Oracle, count_heads, fresh_number, make_body, numbers_of
+from support.relay import TRIES, ClientKey, RelayProcess, free_port, make_client, running_relay
 from support.upstream import processed
 from support.waiting import wait_until
 

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, quote, quote_plus, urlsplit
 
 import httpx
 
-from support.relay import PASSWORD, ClientKey, RelayProcess
+from support.relay import PASSWORD, TRIES, ClientKey, RelayProcess
 from support.waiting import PATIENCE_SECONDS
 
 VERDICTS = os.environ.get("RELAY_TEST_VERDICTS")
@@ -32,9 +32,6 @@ CANARY_TEXT = 'canary "text" 8Z & +1'
 
 LEAK_SAMPLE = 100
 """Numbers to look for, of those that one test sent to."""
-
-TRIES = 10
-"""A call that a busy machine keeps from its upstream, or from an answer in time, is made again so often."""
 
 _numbers = count(2348060000000)
 _references = count(1)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,8 @@ from support.waiting import PATIENCE_SECONDS
 USERNAME = "demo"
 PASSWORD = "canary-password-7Q"
 START_SECONDS = 120.0
+TRIES = 10
+"""What a busy machine keeps from its end in time is asked for again so often."""
 AT_DEBUG = Path(__file__).parent / "at_debug"
 """On the path of Python: every library of a relay under test says all it can."""
 
@@ -207,6 +209,16 @@ def running_relay(directory: Path, *clients: ClientKey, upstream: str, **options
 
 
 TEXT = "Your order is on its way."
+
+
+def ask_again(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """Ask, and again as long as the answer is 503 and says that this is safe: as callers of a busy relay do."""
+    answer = ask()
+    for _ in range(TRIES - 1):
+        if answer.status_code != 503 or not answer.json().get("retry_safe"):
+            break
+        answer = ask()
+    return answer
 
 
 def send(relay: RelayProcess, client: ClientKey, number: str, **headers: str) -> httpx.Response:
