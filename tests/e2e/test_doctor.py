@@ -70,9 +70,7 @@ def verdicts(found: dict[str, list[tuple[str, str]]]) -> set[str]:
 def test_a_relay_that_is_ready_passes_and_nothing_was_sent(
     doctor: Doctor, sandbox: running_sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        self_check, "SLOW_FSYNC_MS", math.inf
-    )  # how busy the disk of this machine is, is no matter here
+    monkeypatch.setattr(self_check, "SLOW_FSYNC_MS", math.inf)  # the disk of this machine may be busy
     found = doctor.look(RELAY_SMSCLONE_BASE_URL=sandbox.base_url)
 
     assert verdicts(found) == {"pass"}
