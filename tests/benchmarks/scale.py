@@ -5,8 +5,9 @@
     python tests/benchmarks/scale.py 1000000 --clients 300          # what an operator looks up, over that many clients
 
 The rows are written behind the journal's back, as it would have written them: ten clients, thirty days, twenty
-notifications a number. Only what is measured goes through the journal. Prints a table with the ratio of each figure;
-exits with 1 where a figure grows by more than ``--most`` (not at all by default: a busy machine proves nothing).
+notifications a number. Only what is measured goes through the journal, small and large in turns. Prints a table with
+the ratio of each figure; exits with 1 where a figure grows by more than ``--most`` (not at all by default: a busy
+machine proves nothing).
 """
 
 import argparse
@@ -17,11 +18,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -51,9 +53,13 @@ DAYS = 30
 SAMPLES = 30
 CHUNK = 20_000
 PURGED = 2_000
+REMOVALS = 3
+ROUNDS = 5
+SENDS_A_ROUND = 40
 TABLES = ("notifications", "calls", "lookups", "usage")
 Rows = dict[str, list[tuple[Any, ...]]]
-Figures = dict[str, float]
+Figures = dict[str, list[float]]
+Work = Callable[[], Awaitable[object]]
 
 
 class Clock:
@@ -188,7 +194,7 @@ def fill_postgres(url: str, rows: int, now: int, clients: int) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
-async def milliseconds(work: Callable[[], Awaitable[object]]) -> float:
+async def milliseconds(work: Work) -> float:
     """How long something takes."""
     begun = time.perf_counter()
     await work()
@@ -227,45 +233,72 @@ def filters(rows: int, now: int) -> dict[str, dict[str, Any]]:
     }
 
 
-async def measure(url: str, rows: int, now: int) -> Figures:
-    """Every figure of a journal, in milliseconds."""
-    figures: Figures = {}
-    journal = open_journal(url, clock=Clock(), hash_key=KEY)
-    figures["start"] = await milliseconds(journal.open)
-    for _ in range(50):
-        await send_one(journal)
-    figures["send, p50"] = statistics.median([await milliseconds(lambda: send_one(journal)) for _ in range(200)])
-    for name, fields in filters(rows, now).items():
-        asked = ListFilter(client="client-3", limit=50, **fields)
-        figures[f"list: {name}"] = statistics.median(
-            [await milliseconds(partial(journal.list_overviews, asked)) for _ in range(SAMPLES)]
-        )
-    asked = ListFilter(client="client-3", limit=20)
-    figures["list: 20 with recipients"] = statistics.median(
-        [await milliseconds(lambda: journal.select(asked)) for _ in range(SAMPLES)]
-    )
+class Filled(NamedTuple):
+    """A journal with so many rows, the newest of which is of ``now``."""
 
-    async def list_all() -> None:
-        for fields in filters(rows, now).values():
-            await journal.list_overviews(ListFilter(client="client-3", limit=200, **fields))
+    journal: Journal
+    rows: int
+    now: int
 
-    figures["send beside lists, p50"] = await send_beside(journal, list_all)
-    await measure_look_ups(journal, rows, now, figures)
-    erased = number_of(rows // 3, rows)
-    figures[f"erase a number ({A_NUMBER} notifications)"] = await milliseconds(
-        lambda: journal.erase_recipient(erased, audit("erase"))
+    def list_works(self, limit: int) -> dict[str, Work]:
+        """Every list, with pages of so many."""
+        return {
+            f"list: {name}": partial(self.journal.list_overviews, ListFilter(client="client-3", limit=limit, **fields))
+            for name, fields in filters(self.rows, self.now).items()
+        }
+
+    async def read_works(self) -> dict[str, Work]:
+        """Whatever only reads."""
+        whole = partial(self.journal.select, ListFilter(client="client-3", limit=20))
+        return self.list_works(50) | {"list: 20 with recipients": whole} | await look_ups(*self)
+
+
+async def in_turns(works: Sequence[Work], samples: int) -> list[float]:
+    """The median of each, in milliseconds; a machine that changes its speed changes it for all of them."""
+    taken = [[await milliseconds(work) for work in works] for _ in range(samples)]
+    return [statistics.median(times) for times in zip(*taken, strict=True)]
+
+
+async def measure(small: Filled, large: Filled) -> Figures:
+    """Every figure of two journals."""
+    both = (small, large)
+    figures = {"start": [await milliseconds(each.journal.open) for each in both]}
+    sends = [partial(send_one, each.journal) for each in both]
+    await in_turns(sends, 50)
+    figures["send, p50"] = await in_turns(sends, 200)
+    few, many = [await each.read_works() for each in both]
+    for name in few:
+        figures[name] = await in_turns((few[name], many[name]), SAMPLES)
+    figures["send beside lists, p50"] = await sends_beside([(each.journal, each.list_works(200)) for each in both])
+    figures["send beside an operator's look-ups, p50"] = await sends_beside(
+        [(each.journal, await look_ups(*each)) for each in both]
     )
-    until = now - DAYS_MS + PURGED * (DAYS_MS // rows)
-    figures[f"purge {PURGED}"] = await milliseconds(lambda: journal.purge(until))
-    await journal.close()
+    figures[f"erase a number ({A_NUMBER} notifications)"] = await in_turns(
+        [partial(erase_next, each, iter(range(each.rows // 3, each.rows))) for each in both], REMOVALS
+    )
+    figures[f"purge {PURGED}"] = await in_turns([partial(purge_next, each, count(1)) for each in both], REMOVALS)
+    for each in both:
+        await each.journal.close()
     return figures
 
 
-def look_ups(journal: Journal, rows: int, now: int) -> dict[str, Callable[[], Awaitable[object]]]:
+async def erase_next(filled: Filled, rows: Iterator[int]) -> None:
+    """Erase a number that has not been erased."""
+    assert await filled.journal.erase_recipient(number_of(next(rows), filled.rows), audit("erase"))
+
+
+async def purge_next(filled: Filled, times: Iterator[int]) -> None:
+    """Purge the oldest that are left."""
+    until = filled.now - DAYS_MS + next(times) * PURGED * (DAYS_MS // filled.rows)
+    assert await filled.journal.purge(until)
+
+
+async def look_ups(journal: Journal, rows: int, now: int) -> dict[str, Work]:
     """What an operator asks, over all clients."""
     day = {"created_from": now - DAYS_MS // 2, "created_to": now - DAYS_MS // 2 + 86_400_000}
     days = {"first_day": day_of(now - DAYS_MS), "until_day": day_of(now + 86_400_000)}
     month = UsageQuery(**days, by=(UsageField.CLIENT,))
+    some_id = (await journal.search(ListFilter(client=None, limit=1)))[0]
 
     async def search(**fields: Any) -> None:
         await journal.read_overviews(await journal.search(ListFilter(client=None, limit=51, **fields)))
@@ -275,53 +308,45 @@ def look_ups(journal: Journal, rows: int, now: int) -> dict[str, Callable[[], Aw
         await journal.read_evidence([call.stored for call in page])
 
     return {
-        "find by number": lambda: search(recipient=number_of(rows // 2, rows)),
-        "find by number and time": lambda: search(recipient=number_of(rows // 2, rows), **day),
-        "find by message id": lambda: search(message_id=f"99675{rows // 2:012}"),
-        "find by time": lambda: search(**day),
-        "find by status, many": lambda: search(status=NotificationStatus.SENT),
-        "find by status, few": lambda: search(status=NotificationStatus.UNKNOWN),
-        "find by reference": lambda: search(reference="campaign-3"),
-        "find by reference that is not there": lambda: search(reference="no-such-order"),
-        "list unknown": list_unknown,
-        "count unknown": journal.count_unknown,
-        "usage of a month, by client": lambda: journal.usage(month),
+        "operator: find by number": lambda: search(recipient=number_of(rows // 2, rows)),
+        "operator: find by number and time": lambda: search(recipient=number_of(rows // 2, rows), **day),
+        "operator: find by message id": lambda: search(message_id=f"99675{rows // 2:012}"),
+        "operator: find by time": lambda: search(**day),
+        "operator: find by status, many": lambda: search(status=NotificationStatus.SENT),
+        "operator: find by status, few": lambda: search(status=NotificationStatus.UNKNOWN),
+        "operator: find by reference": lambda: search(reference="campaign-3"),
+        "operator: find by reference that is not there": lambda: search(reference="no-such-order"),
+        "operator: list unknown": list_unknown,
+        "operator: count unknown": journal.count_unknown,
+        "operator: usage of a month, by client": lambda: journal.usage(month),
+        "operator: find by id": lambda: journal.find(some_id),
+        "operator: timeline": lambda: journal.read_timeline(some_id),
     }
 
 
-async def send_beside(journal: Journal, work: Callable[[], Awaitable[object]]) -> float:
-    """A send while somebody does this without pause."""
+async def sends_beside(busy: Sequence[tuple[Journal, Mapping[str, Work]]]) -> list[float]:
+    """The median of sends into each journal while somebody does its works without pause, by rounds in turns."""
+    rounds = [[await send_beside(journal, works) for journal, works in busy] for _ in range(ROUNDS)]
+    return [statistics.median(chain.from_iterable(several)) for several in zip(*rounds, strict=True)]
+
+
+async def send_beside(journal: Journal, works: Mapping[str, Work]) -> list[float]:
+    """Sends while somebody does these without pause."""
     stopped = False
 
     async def go_on() -> None:
         while not stopped:
-            await work()
+            for work in works.values():
+                await work()
 
     task = asyncio.create_task(go_on())
     sends = []
-    for _ in range(200):
+    for _ in range(SENDS_A_ROUND):
         sends.append(await milliseconds(lambda: send_one(journal)))
         await asyncio.sleep(0.005)
     stopped = True
     await task
-    return statistics.median(sends)
-
-
-async def measure_look_ups(journal: Journal, rows: int, now: int, figures: Figures) -> None:
-    """What an operator's look-ups cost, and a send beside them."""
-    some_id = (await journal.search(ListFilter(client=None, limit=1)))[0]
-    asked = look_ups(journal, rows, now) | {
-        "find by id": lambda: journal.find(some_id),
-        "timeline": lambda: journal.read_timeline(some_id),
-    }
-    for name, work in asked.items():
-        figures[f"operator: {name}"] = statistics.median([await milliseconds(work) for _ in range(SAMPLES)])
-
-    async def look_all() -> None:
-        for work in asked.values():
-            await work()
-
-    figures["send beside an operator's look-ups, p50"] = await send_beside(journal, look_all)
+    return sends
 
 
 async def make_tables(url: str) -> None:
@@ -331,8 +356,9 @@ async def make_tables(url: str) -> None:
     await journal.close()
 
 
-def run(rows: int, clients: int, *, postgres: PostgresServer | None) -> Figures:
-    """Fill a journal and measure it."""
+@contextmanager
+def filled(rows: int, clients: int, postgres: PostgresServer | None) -> Iterator[Filled]:
+    """A journal with so many rows, not open yet."""
     directory = Path(tempfile.mkdtemp(prefix="relay-scale-"))
     now = Clock().now_ms()
     try:
@@ -344,7 +370,7 @@ def run(rows: int, clients: int, *, postgres: PostgresServer | None) -> Figures:
         else:
             fill_sqlite(directory / "relay.db", rows, now, clients)
         print(f"{rows:,} rows in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
-        return uvloop.run(measure(url, rows, now))
+        yield Filled(open_journal(url, clock=Clock(), hash_key=KEY), rows, now)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -367,15 +393,16 @@ def main() -> int:
         server.initialize()
         server.start()
     try:
-        small, large = (run(rows, asked.clients, postgres=server) for rows in (SMALL, asked.rows))
+        with filled(asked.rows, asked.clients, server) as large, filled(SMALL, asked.clients, server) as small:
+            figures = uvloop.run(measure(small, large))
     finally:
         if server is not None:
             server.remove()
     print(f"| ms, {'PostgreSQL' if server else 'SQLite'} | {SMALL:,} | {asked.rows:,} | ratio |")
     print("| --- | ---: | ---: | ---: |")
-    for name, figure in small.items():
-        print(f"| {name} | {figure:.2f} | {large[name]:.2f} | {large[name] / figure:.1f} |")
-    grown = [name for name in small if asked.most and large[name] > small[name] * asked.most + 1]
+    for name, (few, many) in figures.items():
+        print(f"| {name} | {few:.2f} | {many:.2f} | {many / few:.1f} |")
+    grown = [name for name, (few, many) in figures.items() if asked.most and many > few * asked.most + 1]
     return 1 if grown else 0
 
 
