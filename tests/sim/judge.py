@@ -27,8 +27,8 @@ class Told(Struct, kw_only=True):
 
     operation: Operation
     answers: list[Any] = field(default_factory=list)
-    began_ms: int = 0
-    heard_ms: int = 0
+    began_ms: float = 0
+    heard_ms: float = 0
 
     @property
     def notification_id(self) -> str | None:

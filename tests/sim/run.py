@@ -100,7 +100,7 @@ class World:
         self.result = Run(scenario=scenario)
         self.loop = loop = SimulatedLoop(scenario.seed)
         self.database = database
-        database.begin(lambda: EPOCH_MS + loop.time() * 1000)
+        database.begin(self._moment_ms)
         faults = scenario.faults
         self._deaths = {fault.point: fault for fault in faults if fault.kind in ("crash", "stop", "cut")}
         self.store = Store(loop, database, faults, self.reach, self.note)
@@ -274,9 +274,9 @@ class World:
             return
         work = self._work_of(operation, replica)
         if work is not None:
-            told.began_ms = self._now_ms()
+            told.began_ms = self._moment_ms()
             told.answers.append(await self._hear(replica, work))
-            told.heard_ms = self._now_ms()
+            told.heard_ms = self._moment_ms()
 
     def _work_of(self, operation: Operation, replica: Replica) -> Any:
         caller, operator, service = replica.caller(), replica.operator, replica.service
@@ -348,7 +348,10 @@ class World:
         replica.start()
 
     def _now_ms(self) -> int:
-        return EPOCH_MS + round(self.loop.time() * 1000)
+        return round(self._moment_ms())
+
+    def _moment_ms(self) -> float:
+        return EPOCH_MS + self.loop.time() * 1000
 
 
 async def _enqueue(service: Service, submission: Submission, caller: Caller) -> Answer | Refusal:

@@ -48,6 +48,10 @@ def test_what_was_found_once_holds(scenario: str) -> None:
     assert run(msgspec.json.decode(scenario, type=Scenario)).violations == []
 
 
+def test_a_right_given_within_the_millisecond_before_a_suppression_was_heard_of_breaks_no_promise() -> None:
+    assert run(draw(45_961)).violations == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", list(list_scenarios(1)), ids=lambda each: each.operations[0].text)
 def test_every_promise_holds_whatever_crash_point_an_operation_dies_at(scenario: Scenario) -> None:
