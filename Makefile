@@ -60,8 +60,9 @@ lint: $(VENV)/.dev  ## format, lint, types, import contracts, known holes in dep
 	$(BIN)/python tests/tools/audit.py
 
 format: $(VENV)/.dev  ## what ruff can mend by itself
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+	$(BIN)/ruff check .
 
 ops: $(VENV)/.dev  ## image, manifests, alert rules, dashboard: hadolint, kubectl, kubernetes-validate, promtool
 	@for tool in kubectl promtool; do command -v $$tool > /dev/null || echo "missing: $$tool; its checks are skipped"; done

@@ -6,6 +6,7 @@ upstream (``relay.smsclone.upstream_codes`` translates those) nor an HTTP status
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Final
 
 
 class Status(StrEnum):
@@ -257,6 +258,16 @@ class ProblemCode(StrEnum):
     BAD_REQUEST = "bad_request"
     INTERNAL_ERROR = "internal_error"
     """A bug of ours before the claim: certainly nothing was sent."""
+
+
+FIELD_PROBLEMS: Final = (
+    ProblemCode.USE_ASYNC,
+    ProblemCode.MESSAGE_TOO_LONG_ENCODED,
+    ProblemCode.NON_GSM_TEXT,
+    ProblemCode.NON_GSM_VALUE,
+    ProblemCode.TOO_MANY_SEGMENTS,
+)
+"""Field errors that are a problem of their own when nothing else is wrong (SPEC section 2)."""
 
 
 class Rejection(StrEnum):

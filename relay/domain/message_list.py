@@ -37,7 +37,7 @@ _HEADINGS: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """Headings by what they mean, without blanks, marks and case."""
 
-_SENT = frozenset(("0000", "0014", "sent", "dnd sent", "delivered", "message sent to provider"))
+_SENT = frozenset(("1111", "0000", "0014", "sent", "dnd sent", "delivered", "message sent to provider"))
 _NOT_SENT = frozenset(("2222", "3333", "rejected", "dnd rejected", "message rejected", "not sent"))
 """Not "failed": what the upstream took and a network could not deliver may be called so, and was paid for."""
 _FORMATS = tuple(

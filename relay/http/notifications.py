@@ -5,7 +5,7 @@ from litestar import Controller, MediaType, Response, delete, get, patch, post
 from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
-from relay.domain.codes import Permission
+from relay.domain.codes import FIELD_PROBLEMS, Permission
 from relay.domain.codes import ProblemCode as P
 from relay.domain.errors import Overloaded, Refusal
 from relay.http.answers import (
@@ -32,7 +32,6 @@ from relay.http.openapi import (
     ANY_BODY,
     ANY_CALLER,
     JSON,
-    JUDGED,
     LIMITS,
     NOT_ALLOWED,
     UNAVAILABLE,
@@ -97,7 +96,7 @@ class NotificationController(Controller):
             Answered(202, "Accepted for later.", (QUEUED,), (*_SENT_WITH, "Location")),
             takes=(REQUEST,),
             problems=(
-                *(*ANY_CALLER, *ANY_BODY, *JUDGED, *NOT_ALLOWED, *_WORDS, *_IDEMPOTENCY, *LIMITS),
+                *(*ANY_CALLER, *ANY_BODY, *FIELD_PROBLEMS, *NOT_ALLOWED, *_WORDS, *_IDEMPOTENCY, *LIMITS),
                 *(*UPSTREAM, *UNAVAILABLE),
             ),
         ),
@@ -146,7 +145,7 @@ class NotificationController(Controller):
         operation_class=described(
             Answered(200, "How it would go out.", (Content(JSON, PreviewBody, "preview"),)),
             takes=(REQUEST,),
-            problems=(*ANY_CALLER, *ANY_BODY, *JUDGED, P.JOURNAL_UNAVAILABLE, P.RATE_LIMITED, P.OVERLOADED),
+            problems=(*ANY_CALLER, *ANY_BODY, *FIELD_PROBLEMS, P.JOURNAL_UNAVAILABLE, P.RATE_LIMITED, P.OVERLOADED),
         ),
     )
     async def preview(

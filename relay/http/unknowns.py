@@ -8,7 +8,7 @@ from litestar.types import ASGIApp
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from relay.domain.codes import NotificationStatus, Permission, Source
+from relay.domain.codes import FIELD_PROBLEMS, NotificationStatus, Permission, Source
 from relay.domain.codes import ProblemCode as P
 from relay.domain.errors import FieldError, ValidationFailed
 from relay.domain.notification import find_status
@@ -20,7 +20,6 @@ from relay.http.openapi import (
     ANY_BODY,
     ANY_CALLER,
     JSON,
-    JUDGED,
     LIMITS,
     NOT_ALLOWED,
     UNAVAILABLE,
@@ -225,8 +224,8 @@ class UnknownController(Controller):
             Answered(202, "The new notification.", (QUEUED,), ("Location",)),
             takes=(Content(JSON, ResendRequest, "resend"),),
             problems=(
-                *(*ANY_CALLER, *ANY_BODY, *JUDGED, *NOT_ALLOWED, P.BLOCKED_WORDS, P.BLOCKED_SENDER, P.NOT_FOUND),
-                *(*LIMITS, *UNAVAILABLE, P.IDEMPOTENCY_MISMATCH),
+                *(*ANY_CALLER, *ANY_BODY, *FIELD_PROBLEMS, *NOT_ALLOWED, *LIMITS, *UNAVAILABLE),
+                *(P.BLOCKED_WORDS, P.BLOCKED_SENDER, P.NOT_FOUND, P.IDEMPOTENCY_MISMATCH),
             ),
         ),
     )

@@ -1,12 +1,12 @@
 """The metrics of one process: counts what the table lists, and writes the page for Prometheus.
 
-Owns its registry: several can live in one process. There are about 1,060 series at the beginning, 4,000 at most
-whatever is asked of the relay, and 92 more for each client.
+Owns its registry: several can live in one process. How many series there can be, whatever is asked of the relay, and
+how many more for each client, is held by ``test_metrics.py``.
 
 **Decisions**
 
 - Every method that a route serves starts at 0; a wrong method on a known route appears when it happens, within the
-  same closed sets (``test_metrics.py`` holds the number of series that there can be at most).
+  same closed sets.
 - One worker per process, so the client library's multi-process mode, which never forgets a dead process, is not used.
 - The series of a client that left the settings stay: a counter that vanishes and comes back looks like a restart.
 """

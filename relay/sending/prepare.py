@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from relay.domain.callback_rules import find_url_error
 from relay.domain.clients import Client
-from relay.domain.codes import AccountReason, Code, MessageType, OnNonGsm, ProblemCode, Route, Status
+from relay.domain.codes import FIELD_PROBLEMS, AccountReason, Code, MessageType, OnNonGsm, ProblemCode, Route, Status
 from relay.domain.errors import Blocked, FieldError, NotAllowed, OutsideHours, Refusal, ValidationFailed
 from relay.domain.hours import Closed, DeliveryWindow, NoCommonHours, find_closed, find_zone, read_minute
 from relay.domain.notification import Entry, Hit, PlannedCall, RouteDecision, SendWarning, TextFacts
@@ -38,17 +38,7 @@ TOO_FAR_AHEAD = "too_far_ahead"
 _DEFAULT_PRICES = Prices()
 _DAY_MS = 86_400_000
 
-_OWN_PROBLEM: dict[str, ProblemCode] = {
-    code.value: code
-    for code in (
-        ProblemCode.USE_ASYNC,
-        ProblemCode.MESSAGE_TOO_LONG_ENCODED,
-        ProblemCode.NON_GSM_TEXT,
-        ProblemCode.NON_GSM_VALUE,
-        ProblemCode.TOO_MANY_SEGMENTS,
-    )
-}
-"""Field errors that are a problem of their own when nothing else is wrong (SPEC section 2)."""
+_OWN_PROBLEM: dict[str, ProblemCode] = {code.value: code for code in FIELD_PROBLEMS}
 
 
 def validation_failed(errors: Sequence[FieldError]) -> ValidationFailed:

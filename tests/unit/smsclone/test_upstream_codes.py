@@ -3,8 +3,16 @@
 import pytest
 
 from relay.domain.codes import STATUS_OF, Code, Rejection, Status
+from relay.domain.message_list import ListedMessage, read_message_list
 from relay.smsclone.upstream_answers import rejection_of
-from relay.smsclone.upstream_codes import ACCEPTED, DOCUMENTED_DESCRIPTIONS, RECORDS, REJECTIONS, UNKNOWN_RANK
+from relay.smsclone.upstream_codes import (
+    ACCEPTED,
+    DOCUMENTED_DESCRIPTIONS,
+    RECORDS,
+    REJECTIONS,
+    UNKNOWN_RANK,
+    RecordCode,
+)
 
 
 def test_the_documented_rejections_are_tg11_to_tg20_and_success_is_none_of_them() -> None:
@@ -46,7 +54,7 @@ def test_sent_ranks_above_unclear_and_unclear_above_every_rejection() -> None:
     assert min(RECORDS.values(), key=lambda known: known.rank).code is Code.DND_REJECTED
 
 
-def test_no_documented_word_is_the_beginning_of_another_under_one_code() -> None:
+def test_no_documented_word_is_the_beginning_of_another_or_stands_for_two_codes() -> None:
     words = [known.word for known in RECORDS.values()]
     assert len(set(words)) == len(words)
     assert not [(a, b) for a in words for b in words if a != b and b.startswith(a)]
@@ -54,3 +62,14 @@ def test_no_documented_word_is_the_beginning_of_another_under_one_code() -> None
 
 def test_documented_descriptions_hold_no_digit_that_could_be_a_number() -> None:
     assert not any(character.isdigit() for text in DOCUMENTED_DESCRIPTIONS for character in text)
+
+
+@pytest.mark.parametrize(("code", "known"), RECORDS.items())
+def test_code_and_word_of_a_record_mean_the_same_in_the_list_that_a_customer_downloads(
+    code: str, known: RecordCode
+) -> None:
+    sent = STATUS_OF[known.code] is Status.SENT
+    for status in (code, known.word):
+        [row] = read_message_list(f"number,date,status\n0803,2026-11-29 14:05,{status}\n")
+        assert isinstance(row, ListedMessage)
+        assert row.sent is sent, f"add {status} to relay/domain/message_list.py"
