@@ -85,7 +85,7 @@ async def authorise(delivery: Delivery, call: Call) -> Permit | None:
 
 
 async def await_permit(delivery: Delivery, call: Call) -> Permit | Hold | Code:
-    """Choose the account, wait for a permit of it, then look once more whether the call may go out there.
+    """Choose the account and take a permit of it; after a wait, look once more whether the call may go out there.
 
     Returns:
         The permit, or until when to hold the notification, or why the call is not made.
@@ -96,6 +96,8 @@ async def await_permit(delivery: Delivery, call: Call) -> Permit | Hold | Code:
         if not isinstance(choice, Choice):
             return choice
         channel = choice.channel
+        if channel.bulkhead.try_acquire(asker):
+            return Permit(channel, asker, choice.reason)
         left = None if delivery.deadline is None else max(delivery.deadline - runtime.clock.monotonic(), 0.0)
         if not await channel.bulkhead.acquire(asker, left):
             return Code.DEADLINE

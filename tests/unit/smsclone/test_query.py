@@ -82,7 +82,7 @@ def test_the_queries_print_neither_user_name_nor_password() -> None:
     numbers=st.lists(st.integers(0, 10**9 - 1).map(lambda n: f"2348{n:09}"), max_size=80, unique=True),
     message=TEXT,
     most=st.integers(1, 100),
-    spare_bytes=st.integers(13, 400),
+    spare_bytes=st.integers(13, 3_000),
 )
 def test_every_position_is_in_one_chunk_in_order_and_no_target_is_too_long(
     numbers: list[str], message: str, most: int, spare_bytes: int
