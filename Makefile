@@ -49,7 +49,7 @@ else
 	$(BIN)/coverage report --include $(PINNED) --fail-under 99
 endif
 
-check: lint  ## lint, types, import contracts, quick tests: under a minute
+check: lint  ## lint, types, import contracts, quick tests
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" tests/unit tests/house
 
 lint: $(VENV)/.dev  ## format, lint, types, import contracts, known holes in dependencies

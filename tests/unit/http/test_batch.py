@@ -260,6 +260,7 @@ async def test_without_any_key_items_have_none() -> None:
     assert keys(front) == [None]
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.integers(1, 255), st.integers(1, 12))
 async def test_item_keys_are_distinct_stable_and_never_too_long(length: int, count: int) -> None:

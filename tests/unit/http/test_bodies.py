@@ -372,6 +372,7 @@ def test_commas_are_counted_outside_strings_wherever_the_body_is_cut(value: Any,
         assert count_commas(text.encode()) == commas_outside(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [

@@ -103,6 +103,7 @@ def test_nothing_used_and_nothing_read_have_no_hours(metrics: Metrics, history: 
     assert history.hours_left("smsclone") is None
 
 
+@pytest.mark.slow
 def test_a_day_is_kept_and_no_more(metrics: Metrics, history: History, clock: Clock) -> None:
     for _ in range(3 * 24 * 60):
         clock.now += MINUTE / 2

@@ -165,6 +165,7 @@ def test_an_address_or_method_that_is_none_of_ours_is_counted_and_never_named(me
     assert metrics.registry.get_sample_value("relay_http_requests_total", labels) == 1
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_paths_and_methods_make_no_more_series_than_stated() -> None:
     metrics = Metrics(version="1", system=False)
     metrics.follow_routes(route_labels())
