@@ -57,7 +57,7 @@ class Queries:
         fixed += len(_encode(message))
         lengths = set(map(len, numbers))
         if len(lengths) == 1 and (size := min(most, (most_bytes - fixed + 1) // (lengths.pop() + 1))) > 0:
-            # As nearly always; ten thousand one by one would take three milliseconds.
+            # Ten thousand one by one would take three milliseconds.
             return [tuple(range(first, min(first + size, len(numbers)))) for first in range(0, len(numbers), size)]
         chunks: list[tuple[int, ...]] = []
         chunk: list[int] = []

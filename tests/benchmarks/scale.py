@@ -255,8 +255,12 @@ class Filled(NamedTuple):
 
 async def in_turns(works: Sequence[Work], samples: int) -> list[float]:
     """The median of each, in milliseconds; a machine that changes its speed changes it for all of them."""
-    taken = [[await milliseconds(work) for work in works] for _ in range(samples)]
-    return [statistics.median(times) for times in zip(*taken, strict=True)]
+    taken: list[list[float]] = [[] for _ in works]
+    there = list(zip(works, taken, strict=True))
+    for sample in range(samples):
+        for work, times in there if sample % 2 else reversed(there):  # neither always pays for what the other leaves
+            times.append(await milliseconds(work))
+    return [statistics.median(times) for times in taken]
 
 
 async def measure(small: Filled, large: Filled) -> Figures:
@@ -383,6 +387,8 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=CLIENTS, help=f"how many clients ({CLIENTS})")
     parser.add_argument("--most", type=float, default=0.0, help="fail where a figure grows by more (and by 1 ms)")
     asked = parser.parse_args()
+    if asked.rows < SMALL:
+        parser.error(f"rows: at least {SMALL:,}, which is the journal that it is compared with")
     server = None
     programs = find_server_programs()
     if asked.postgres:

@@ -1,5 +1,6 @@
 """Whether a call may go out now: the one decision before a byte, with the permit given back where it is no."""
 
+import asyncio
 from typing import cast
 
 import pytest
@@ -109,6 +110,22 @@ async def test_behind_an_open_breaker_a_waiting_callers_call_is_not_sent_and_a_q
     assert await way.wait(Mode.SYNCHRONOUS) is Code.UPSTREAM_UNREACHABLE
     assert isinstance(await way.wait(Mode.ASYNCHRONOUS), Hold)
     assert not way.take_early()
+    assert way.bulkhead.in_use == 0
+
+
+async def test_what_may_not_go_out_any_more_once_its_permit_came_gives_it_back(way: Way) -> None:
+    asker = Asker("billing", MessageType.OTP)
+    await way.bulkhead.acquire(asker, None)
+    waiting = [asyncio.ensure_future(way.wait(mode)) for mode in (Mode.SYNCHRONOUS, Mode.ASYNCHRONOUS)]
+    while way.bulkhead.waiting < len(waiting):
+        await asyncio.sleep(0)
+    lost = SendResult(outcome=SendOutcome.UNKNOWN, outcomes=(), cause="timeout", seconds=20.0)
+    way.breaker.record_send(lost, way.clock.monotonic())
+    way.bulkhead.release(asker)
+
+    refused, held = await asyncio.gather(*waiting)
+    assert refused is Code.UPSTREAM_UNREACHABLE
+    assert isinstance(held, Hold)
     assert way.bulkhead.in_use == 0
 
 

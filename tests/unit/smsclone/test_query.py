@@ -82,7 +82,7 @@ def test_the_queries_print_neither_user_name_nor_password() -> None:
     numbers=st.lists(st.integers(0, 10**9 - 1).map(lambda n: f"2348{n:09}"), max_size=80, unique=True),
     message=TEXT,
     most=st.integers(1, 100),
-    spare_bytes=st.integers(13, 3_000),
+    spare_bytes=st.integers(13, 400) | st.integers(401, 3_000),
 )
 def test_every_position_is_in_one_chunk_in_order_and_no_target_is_too_long(
     numbers: list[str], message: str, most: int, spare_bytes: int
@@ -114,6 +114,21 @@ def test_a_text_that_leaves_no_room_for_one_recipient_is_refused() -> None:
     assert QUERIES.chunk(Route.NORMAL, "Kanu", [ADA], "x" * fits, most=100, most_bytes=6000) == [(0,)]
     with pytest.raises(MessageTooLongEncoded):
         QUERIES.chunk(Route.NORMAL, "Kanu", [ADA], "x" * (fits + 1), most=100, most_bytes=6000)
+
+
+@pytest.mark.parametrize("message", ["Hi", "x" * 3_000, "\U0001f600" * 400])
+@pytest.mark.parametrize("numbers", [[ADA], [ADA, ADA], [ADA, "234803123456", "23480312345678"]])
+def test_what_fits_to_the_byte_is_one_call_and_with_one_byte_less_it_is_not(message: str, numbers: list[str]) -> None:
+    exact = len(QUERIES.send(Route.NORMAL, "Kanu", numbers, message))
+    whole = [tuple(range(len(numbers)))]
+
+    assert QUERIES.chunk(Route.NORMAL, "Kanu", numbers, message, most=100, most_bytes=exact) == whole
+    try:
+        less = QUERIES.chunk(Route.NORMAL, "Kanu", numbers, message, most=100, most_bytes=exact - 1)
+    except MessageTooLongEncoded:
+        assert len(numbers) == 1
+    else:
+        assert len(less) == 2
 
 
 def test_no_numbers_make_no_calls() -> None:
