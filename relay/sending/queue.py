@@ -12,7 +12,7 @@ from relay.sending.ports import JournalUnavailable, Lease
 from relay.sending.shares import URGENT
 
 POLL_SECONDS = 0.5
-"""How soon a replica sees what another one accepted."""
+"""How soon a replica sees what another one accepted, and what has become due."""
 
 _TAKEN_AT_ONCE = 10
 """Notifications in one transaction of the journal, which sends wait for; one may have very many recipients."""
@@ -53,6 +53,9 @@ class Queue:
         self._ready: deque[asyncio.Event] = deque()
         self._is_pacing = False
         self._rotation = 0
+        self._to_look_at = set(_URGENCY)
+        """Where something may be due; where nothing was, nothing is until a wake or the next poll."""
+        self._next_poll = 0.0
         self._active = 0
         self._active_by: Counter[str] = Counter()
         self._wake = asyncio.Event()
@@ -60,6 +63,7 @@ class Queue:
 
     def wake(self) -> None:
         """There may be something to take."""
+        self._to_look_at.update(_URGENCY)
         self._wake.set()
 
     def stop(self) -> None:
@@ -88,20 +92,32 @@ class Queue:
         waiting.cancel()
 
     async def _take_all(self) -> int:
-        took = 0
-        limit = min(self._most + self._reserved - self._active, _TAKEN_AT_ONCE)
-        if limit > 0:
-            took = self._start(await self._journal.take_expired(limit, self._clock.now_ms()))
+        took = await self._poll() if asyncio.get_running_loop().time() >= self._next_poll else 0
         self._rotation += 1
-        for level in _URGENCY:
+        for level in [level for level in _URGENCY if level in self._to_look_at]:
+            self._to_look_at.discard(level)  # before the look: whoever wakes meanwhile has it looked at again
             for clients, message_types in self._group(level).items():
                 free = self._most - self._active - (0 if level is _URGENCY[0] else self._reserved)
                 limit = min(free, _TAKEN_AT_ONCE)
+                leases: Sequence[Lease] = ()
                 if limit > 0 and not self._stopped:
                     in_turn = self._fewest_first(clients)
                     leases = await self._journal.take(in_turn, message_types, limit, self._clock.now_ms())
                     took += self._start(leases)
+                if leases or limit <= 0:
+                    self._to_look_at.add(level)
         return took
+
+    async def _poll(self) -> int:
+        """Look everywhere again, and for what has waited too long: again at once as long as there is some."""
+        self._to_look_at.update(_URGENCY)
+        limit = min(self._most + self._reserved - self._active, _TAKEN_AT_ONCE)
+        if limit <= 0:
+            return 0
+        expired = await self._journal.take_expired(limit, self._clock.now_ms())
+        if not expired:
+            self._next_poll = asyncio.get_running_loop().time() + POLL_SECONDS
+        return self._start(expired)
 
     def _group(self, level: Sequence[MessageType]) -> dict[tuple[str, ...], list[MessageType]]:
         """The message types of a level by the clients that may send them now, which are nearly always the same."""

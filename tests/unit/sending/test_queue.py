@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from relay.domain.codes import Code, MessageType, ProblemCode, Source
 from relay.domain.errors import Refusal
+from relay.domain.notification import Stored
+from relay.sending import queue
 from relay.sending.channels import Channels
 from relay.sending.events import JournalFailed, TaskFailed
 from relay.sending.ports import JournalUnavailable, Lease
@@ -208,3 +210,79 @@ async def test_a_campaign_that_is_stopped_is_not_taken_again_and_again(scene: Sc
 
     assert taken == [stored.notification.id for stored in others]
     assert codes(await scene.find(stopped.notification.id)) == [Code.QUEUED]
+
+
+@pytest.fixture
+def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its first look the queue goes by wakes alone."""
+    monkeypatch.setattr(queue, "POLL_SECONDS", 3_600.0)
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_where_nothing_was_due_the_journal_is_asked_again_after_a_wake_alone(scene: Scene) -> None:
+    asked: list[Sequence[MessageType]] = []
+
+    async def note(real: Any, clients: Any, message_types: Sequence[MessageType], *more: Any) -> Any:
+        asked.append(tuple(message_types))
+        return await real(clients, message_types, *more)
+
+    for index in range(2):
+        await scene.enqueue(f"234803123456{index}", message_type=MessageType.TRANSACTIONAL)
+    scene.journal.hooks["take"] = note
+    taken = Taken(scene)
+    await taken.until(2)
+    taken.go_on.set()
+    await scene.runtime.tasks.drain(PATIENCE_SECONDS)
+    await scene.enqueue(message_type=MessageType.OTP)
+    taken.queue.wake()
+    await taken.until(3)
+    await taken.stop()
+
+    codes_and_alerts = (MessageType.OTP, MessageType.ALERT)
+    receipts, campaigns = (MessageType.TRANSACTIONAL,), (MessageType.PROMOTIONAL,)
+    assert asked[:5] == [codes_and_alerts, receipts, campaigns, receipts, codes_and_alerts]
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_what_is_accepted_while_the_journal_says_that_there_is_nothing_is_taken_all_the_same(
+    scene: Scene,
+) -> None:
+    accepted: list[Stored] = []
+
+    async def accept_meanwhile(real: Any, *arguments: Any) -> Any:
+        found = await real(*arguments)
+        if not accepted:
+            accepted.append(await scene.enqueue(message_type=MessageType.OTP))
+            taken.queue.wake()
+        return found
+
+    scene.journal.hooks["take"] = accept_meanwhile
+    taken = Taken(scene)
+
+    assert await taken.until(1) == [MessageType.OTP]
+    await taken.stop()
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_what_found_no_place_is_taken_as_soon_as_one_is_free(scene: Scene) -> None:
+    for index in range(9):
+        await scene.enqueue(f"234803123456{index}", message_type=MessageType.PROMOTIONAL)
+    taken = Taken(scene)
+    await taken.until(3)
+    taken.go_on.set()
+
+    await taken.until(9)
+    await taken.stop()
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_however_many_expired_at_once_none_waits_for_the_next_poll(scene: Scene) -> None:
+    for index in range(25):
+        await scene.enqueue(f"2348031234{index:03}", expires_at=scene.clock.now_ms() + 1_000)
+    scene.clock.advance(1)
+    taken = Taken(scene, clients=())
+    taken.go_on.set()
+
+    await taken.until(25)
+    await taken.stop()
+    assert scene.sends() == {}
