@@ -50,7 +50,7 @@ def test_what_was_found_once_holds(scenario: str) -> None:
 
 def test_a_right_given_within_the_millisecond_before_a_suppression_was_heard_of_breaks_no_promise() -> None:
     enqueue = Operation(kind="enqueue", at=1.0, numbers=(NUMBER,), text="text-0")
-    result = run(Scenario(seed=6, operations=(enqueue, Operation(kind="suppress", at=1.0024, of=0))))
+    result = run(Scenario(seed=1, operations=(enqueue, Operation(kind="suppress", at=1.0092, of=0))))
     moments = {line.partition(" ")[2]: float(line.partition(" ")[0]) * 1000 for line in result.log}
     right, heard = moments["r0.1 calls.dial_all done"], moments["world hears list of r0.1"]
     assert round(heard) < right < heard, "this seed shows it no more: try others, and other moments of the suppression"
