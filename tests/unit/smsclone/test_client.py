@@ -69,9 +69,36 @@ def codes(result: SendResult) -> list[Code]:
 async def test_an_accepted_batch_gives_each_number_what_its_record_says() -> None:
     result = await send(answered(SENT_TO_ADA + b",3333|08098765432|1|DND_REJECTED|DND_REJECTED_NUMBER"))
     assert (result.outcome, result.cause, result.warnings) == (SendOutcome.ACCEPTED, "answered", ())
+    assert result.upstream_code == "TG00"
     assert codes(result) == [Code.SENT, Code.DND_REJECTED]
     assert result.outcomes[0].upstream is not None
     assert result.outcomes[0].upstream.message_id == "9967534522177818556581618"
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        Exchange(wrote=True, cause=Cause.TIMEOUT),
+        Exchange(wrote=False, cause=Cause.REFUSED),
+        *(
+            Exchange(wrote=True, cause=Cause.ANSWERED, status=status, body=body)
+            for status, body in [
+                (200, SENT_TO_ADA),
+                (200, b"TG11-Invalid"),
+                (200, b"TG11-X:0000|2348012345678|1"),
+                (200, b"OK"),
+                (302, b""),
+            ]
+        ),
+    ],
+    ids=["no answer", "no connection", "accepted", "rejected", "contradiction", "unreadable", "redirect"],
+)
+async def test_every_call_says_how_long_it_took(exchange: Exchange) -> None:
+    clock = asyncio.get_running_loop().time
+    before = clock()
+    result = await send(exchange)
+
+    assert 0 <= result.seconds <= clock() - before
 
 
 async def test_a_number_that_the_answer_leaves_out_is_unknown() -> None:
@@ -95,6 +122,7 @@ async def test_an_exchange_without_an_answer_is_unknown_if_a_byte_left_and_not_s
     assert {outcome.status for outcome in left.outcomes} == {Status.UNKNOWN}
     stayed = await send(Exchange(wrote=False, cause=cause))
     assert stayed.outcome is SendOutcome.NOT_SENT
+    assert stayed.cause == cause.value
     assert {outcome.status for outcome in stayed.outcomes} == {Status.NOT_SENT}
     assert codes(stayed) == [Code.UPSTREAM_UNREACHABLE] * 2
 
@@ -141,7 +169,7 @@ async def test_a_rejection_whose_records_say_no_as_well_is_a_rejection() -> None
     assert result.warnings == ("records_on_rejection",)
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 399])
+@pytest.mark.parametrize("status", [300, 301, 302, 307, 399])
 async def test_a_redirect_is_unknown_whatever_its_body_says(status: int) -> None:
     result = await send(answered(SENT_TO_ADA, status))
     assert (result.outcome, result.cause, codes(result)) == (
@@ -162,10 +190,12 @@ async def test_a_body_that_is_no_answer_is_unknown(body: bytes, status: int) -> 
         "unreadable",
         [Code.UNREADABLE_ANSWER] * 2,
     )
+    assert result.warnings == (() if status == 200 else ("http_status",))
 
 
-async def test_under_another_status_the_body_decides_with_a_warning() -> None:
-    result = await send(answered(SENT_TO_ADA, 500))
+@pytest.mark.parametrize("status", [400, 500])
+async def test_under_another_status_the_body_decides_with_a_warning(status: int) -> None:
+    result = await send(answered(SENT_TO_ADA, status))
     assert (codes(result)[0], result.warnings) == (Code.SENT, ("http_status",))
     assert (await send(answered(b"TG17", 402))).warnings == ("http_status",)
 
@@ -230,6 +260,19 @@ async def test_the_answer_to_a_larger_chunk_that_was_already_out_does_not_raise_
     assert chunk_sizes(client) == [25, 25, 25, 25]
 
 
+async def test_tg20_for_two_numbers_teaches_that_one_at_a_time_may_do() -> None:
+    client = client_over(answered(b"TG20"))
+    assert (await client.send(request_to(2), 5.0)).too_many
+    assert chunk_sizes(client) == [1] * 100
+
+
+async def test_tg20_whose_records_say_no_as_well_is_no_leave_to_halve() -> None:
+    client = client_over(answered(b"TG20-X:2222|2348012345678|1|REJECTED|MESSAGE REJECTED"))
+    result = await client.send(REQUEST, 5.0)
+    assert (result.rejection, result.too_many) == (Rejection.TOO_MANY_RECIPIENTS, False)
+    assert chunk_sizes(client) == [100]
+
+
 async def test_tg20_for_one_number_teaches_nothing() -> None:
     client = client_over(answered(b"TG20"))
     await client.send(request_to(1), 5.0)
@@ -258,6 +301,23 @@ def test_the_whole_url_stays_under_6000_bytes() -> None:
         client.chunk("Kanu", longest + "x", Route.NORMAL, [ADA])
 
 
+@pytest.mark.parametrize(("body", "refusals"), [(b"TG11-Invalid", 2), (b"TG17", 0)])
+async def test_whoever_watches_the_credentials_hears_of_a_refusal_of_them_and_of_no_other(
+    body: bytes, refusals: int
+) -> None:
+    heard: list[str] = []
+    client = SmscloneClient(
+        QUERIES,
+        Scripted(answered(body)),
+        most_recipients=100,
+        monotonic=Watch(),
+        on_refusal=lambda: heard.append("refused"),
+    )
+    await client.send(REQUEST, 5.0)
+    await client.balance(5.0)
+    assert len(heard) == refusals
+
+
 # --- balance ----------------------------------------------------------------------------------------------------------
 
 
@@ -272,7 +332,8 @@ async def test_units_come_back_as_they_were_written() -> None:
         (Exchange(wrote=False, cause=Cause.REFUSED), "refused"),
         (answered(b"<html>"), "unreadable"),
         (answered(SENT_TO_ADA), "unreadable"),
-        (answered(b"256.21", 302), "redirect"),
+        *((answered(b"256.21", status), "redirect") for status in (300, 302, 399)),
+        (answered(b"256.21", 400), "http_status"),
         (answered(b"0", 503), "http_status"),
     ],
 )
@@ -294,15 +355,16 @@ def test_a_balance_call_reaches_the_wire_as_it_was_built_and_on_time(username: s
     queries = Queries("https://sms.example:8443/v%31", username, password)
     client = SmscloneClient(queries, transport, most_recipients=100, monotonic=Watch())
 
-    async def read() -> float:
-        before = asyncio.get_running_loop().time()
-        await client.balance(5.0)
-        return before
+    async def read() -> tuple[float, float]:
+        clock = asyncio.get_running_loop().time
+        before = clock()
+        await client.balance(7.0)
+        return before, clock()
 
-    before = asyncio.run(read())
+    before, after = asyncio.run(read())
     [(target, deadline)] = transport.asked
     assert target == queries.balance()
-    assert before + 5.0 <= deadline < before + 5.0 + 60.0
+    assert before + 7.0 <= deadline <= after + 7.0
 
 
 async def test_a_balance_call_is_never_logged_by_httpx(caplog: pytest.LogCaptureFixture) -> None:
@@ -325,8 +387,7 @@ async def test_a_balance_call_takes_nothing_from_the_environment(monkeypatch: py
 async def test_a_rejected_balance_call_says_which_kind() -> None:
     balance = await client_over(answered(b"TG11-Invalid")).balance(5.0)
     assert (balance.units, balance.cause) == (None, "rejected")
-    assert balance.rejection is not None
-    assert balance.rejection is Rejection.CREDENTIALS
+    assert (balance.rejection, balance.upstream_code) == (Rejection.CREDENTIALS, "TG11")
 
 
 async def test_the_stand_in_in_the_process_answers_like_a_wire() -> None:

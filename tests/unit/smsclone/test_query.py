@@ -36,9 +36,14 @@ def test_every_route_has_its_path(route: Route) -> None:
     assert urlsplit(QUERIES.send(route, "Kanu", [ADA], "x").decode()).path == PATHS[route]
 
 
-@pytest.mark.parametrize("base_url", ["https://sms.example/v2", "https://sms.example/v2/"])
-def test_the_base_urls_path_stands_before_the_documented_one(base_url: str) -> None:
-    assert Queries(base_url, "u", "p").balance() == b"/v2/api/sms/balance?username=u&password=p"
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/v2", b"/v2"), ("/v2/", b"/v2"), ("/sms/X", b"/sms/X"), ("/v%31", b"/v%31"), ("/a\u20a6", b"/a%E2%82%A6")],
+)
+def test_the_base_urls_path_stands_before_the_documented_one(path: str, expected: bytes) -> None:
+    target = Queries(f"https://sms.example{path}", "u", "p").balance()
+
+    assert target == expected + b"/api/sms/balance?username=u&password=p"
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -71,6 +76,10 @@ def test_the_path_of_the_base_url_is_escaped_too() -> None:
     assert target == b"/%E2%82%A6%20x/api/sms/balance?username=u&password=p"
 
 
+def test_what_must_not_come_back_is_user_name_and_password_as_they_are_and_as_they_are_written() -> None:
+    assert {"kanu", "p&ss w#rd%+", "p%26ss%20w%23rd%25%2b"} <= QUERIES.credentials
+
+
 def test_the_queries_print_neither_user_name_nor_password() -> None:
     assert "kanu" not in f"{QUERIES!r} {QUERIES}"
 
@@ -79,7 +88,8 @@ def test_the_queries_print_neither_user_name_nor_password() -> None:
 
 
 @given(
-    numbers=st.lists(st.integers(0, 10**9 - 1).map(lambda n: f"2348{n:09}"), max_size=80, unique=True),
+    numbers=st.lists(st.integers(0, 10**9 - 1).map(lambda n: f"2348{n:09}"), max_size=80, unique=True)
+    | st.lists(st.text("0123456789", min_size=8, max_size=13), max_size=80),
     message=TEXT,
     most=st.integers(1, 100),
     spare_bytes=st.integers(13, 400) | st.integers(401, 3_000),
@@ -95,12 +105,22 @@ def test_every_position_is_in_one_chunk_in_order_and_no_target_is_too_long(
     assert all(1 <= len(chunk) <= most for chunk in chunks)
 
 
-@given(numbers=st.lists(st.just(ADA), min_size=1, max_size=60), spare_bytes=st.integers(13, 200))
-def test_a_chunk_ends_only_where_one_number_more_would_be_too_long(numbers: list[str], spare_bytes: int) -> None:
+@given(
+    numbers=st.lists(st.just(ADA), min_size=1, max_size=60)
+    | st.lists(st.sampled_from([ADA, "23480123", "234801234567"]), min_size=1, max_size=60),
+    most=st.integers(1, 100),
+    spare_bytes=st.integers(13, 200),
+)
+@example(numbers=[ADA, "23480123"], most=100, spare_bytes=13)
+@example(numbers=[ADA, "23480123", ADA], most=2, spare_bytes=200)
+def test_a_chunk_ends_only_where_one_number_more_would_be_too_many_or_too_long(
+    numbers: list[str], most: int, spare_bytes: int
+) -> None:
     limit = len(QUERIES.send(Route.DND, "Kanu", [], "Hi")) + spare_bytes
-    chunks = QUERIES.chunk(Route.DND, "Kanu", numbers, "Hi", most=100, most_bytes=limit)
+    chunks = QUERIES.chunk(Route.DND, "Kanu", numbers, "Hi", most=most, most_bytes=limit)
     for chunk in chunks[:-1]:
-        assert len(QUERIES.send(Route.DND, "Kanu", [ADA] * (len(chunk) + 1), "Hi")) > limit
+        one_more = [numbers[position] for position in (*chunk, chunk[-1] + 1)]
+        assert len(one_more) > most or len(QUERIES.send(Route.DND, "Kanu", one_more, "Hi")) > limit
 
 
 def test_a_hundred_numbers_are_one_call_and_one_more_makes_two() -> None:
