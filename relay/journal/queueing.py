@@ -34,7 +34,7 @@ from relay.journal.usage_ledger import day_of, rebook
 from relay.sending.ports import Lease
 
 _MOST_PICKS = 3
-"""How often the queue is looked at again where another process was faster."""
+"""How often the queue is looked at where other processes are faster; each time beyond what they are at."""
 
 _n = notifications.c
 _is_queued = _n.state == word(QUEUED)
@@ -155,15 +155,18 @@ def take(
 ) -> Work[list[Lease]]:
     """Take due notifications, clients in turn, without the numbers that are not to be written to by now."""
     taken: list[str] = []
+    lost: set[str] = set()
     asked = {"clients": list(clients), "message_types": [kind.value for kind in message_types], "now": now}
     for _ in range(_MOST_PICKS):
-        [picked] = yield [(_PICK, asked | {"row_limit": limit - len(taken)})]
-        ids = [row[0] for row in picked.rows]
+        left = limit - len(taken)
+        [picked] = yield [(_PICK, asked | {"row_limit": left + len(lost)})]
+        ids = [row[0] for row in picked.rows if row[0] not in lost][:left]
         if not ids:
             break
         [owned] = yield [(_OWN_PICKED, {"process": process, "ids": ids})]
         mine = {row[0] for row in owned.rows}
         taken += [key for key in ids if key in mine]
+        lost.update(key for key in ids if key not in mine)
         if len(taken) >= limit or len(mine) == len(ids):
             break
     leases = yield from _load_taken(taken)

@@ -87,8 +87,10 @@ class Queue:
                 await self._wait()
 
     async def _wait(self) -> None:
+        left = self._next_poll - asyncio.get_running_loop().time()
         waiting = asyncio.ensure_future(self._wake.wait())
-        await asyncio.wait({waiting}, timeout=POLL_SECONDS)
+        # A poll that is overdue failed, or found no place: it is for a wake to say when to try again.
+        await asyncio.wait({waiting}, timeout=left if left > 0 else POLL_SECONDS)
         waiting.cancel()
 
     async def _take_all(self) -> int:
@@ -96,17 +98,28 @@ class Queue:
         self._rotation += 1
         for level in [level for level in _URGENCY if level in self._to_look_at]:
             self._to_look_at.discard(level)  # before the look: whoever wakes meanwhile has it looked at again
-            for clients, message_types in self._group(level).items():
-                free = self._most - self._active - (0 if level is _URGENCY[0] else self._reserved)
-                limit = min(free, _TAKEN_AT_ONCE)
-                leases: Sequence[Lease] = ()
-                if limit > 0 and not self._stopped:
-                    in_turn = self._fewest_first(clients)
-                    leases = await self._journal.take(in_turn, message_types, limit, self._clock.now_ms())
-                    took += self._start(leases)
-                if leases or limit <= 0:
+            may_have_more = True
+            try:
+                taken, may_have_more = await self._take(level)
+            finally:
+                if may_have_more:
                     self._to_look_at.add(level)
+            took += taken
         return took
+
+    async def _take(self, level: Sequence[MessageType]) -> tuple[int, bool]:
+        """Take some of a level: how many, and whether there may be more, taken or not."""
+        took, may_have_more = 0, False
+        for clients, message_types in self._group(level).items():
+            free = self._most - self._active - (0 if level is _URGENCY[0] else self._reserved)
+            limit = min(free, _TAKEN_AT_ONCE)
+            leases: Sequence[Lease] = ()
+            if limit > 0 and not self._stopped:
+                in_turn = self._fewest_first(clients)
+                leases = await self._journal.take(in_turn, message_types, limit, self._clock.now_ms())
+                took += self._start(leases)
+            may_have_more = may_have_more or bool(leases) or limit <= 0
+        return took, may_have_more
 
     async def _poll(self) -> int:
         """Look everywhere again, and for what has waited too long: again at once as long as there is some."""

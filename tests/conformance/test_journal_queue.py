@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 
+import psycopg
 import pytest
 
 from relay.domain.codes import Code, MessageType, NotificationStatus, Route, Status
@@ -309,6 +310,26 @@ async def test_the_living_are_left_alone(journal: Journal) -> None:
     await accept(journal, make_claim())
 
     assert await journal.take_from_dead(10) == []
+
+
+async def test_what_rivals_are_taking_is_passed_over_and_nothing_is_taken_twice(shared_store: Store) -> None:
+    journal = await shared_store.open()
+    for _ in range(30):
+        await accept(journal, make_queued())
+    locking = "SELECT id FROM notifications WHERE state = 'queued' ORDER BY due_at, id LIMIT 10 FOR UPDATE SKIP LOCKED"
+    async with (
+        await psycopg.AsyncConnection.connect(shared_store.url) as one,
+        await psycopg.AsyncConnection.connect(shared_store.url) as other,
+    ):
+        theirs = [row[0] for rival in (one, other) for row in await (await rival.execute(locking)).fetchall()]
+        taken = ids(await take(journal, limit=10))
+        none = ids(await take(journal, limit=10))
+
+    assert len(theirs) == 20
+    assert len(taken) == 10
+    assert set(taken).isdisjoint(theirs)
+    assert none == []
+    assert sorted(ids(await take(journal, limit=20))) == sorted(theirs)
 
 
 async def test_a_process_is_dead_after_a_minute_without_a_heartbeat_by_the_databases_clock(

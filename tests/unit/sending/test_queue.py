@@ -286,3 +286,60 @@ async def test_however_many_expired_at_once_none_waits_for_the_next_poll(scene: 
     await taken.until(25)
     await taken.stop()
     assert scene.sends() == {}
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_codes_that_the_journal_could_not_give_are_asked_for_again_first(scene: Scene) -> None:
+    asked: list[MessageType] = []
+    failed = asyncio.Event()
+
+    async def fail_once(real: Any, clients: Any, message_types: Sequence[MessageType], *more: Any) -> Any:
+        asked.append(message_types[0])
+        if len(taken.leases) == 1 and not failed.is_set():
+            failed.set()
+            raise JournalUnavailable("unreachable")
+        return await real(clients, message_types, *more)
+
+    await scene.enqueue(message_type=MessageType.PROMOTIONAL)
+    taken = Taken(scene)
+    await taken.until(1)
+    scene.journal.hooks["take"] = fail_once
+    await scene.enqueue(message_type=MessageType.OTP)
+    taken.queue.wake()
+    async with asyncio.timeout(60):
+        await failed.wait()
+    taken.go_on.set()
+
+    assert await taken.until(2) == [MessageType.PROMOTIONAL, MessageType.OTP]
+    assert asked[:2] == [MessageType.OTP, MessageType.OTP]
+    await taken.stop()
+
+
+async def test_deliveries_that_end_do_not_put_the_next_poll_off(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    polled_at = 0.0
+    until: list[float] = []
+
+    async def note(real: Any, *arguments: Any) -> Any:
+        nonlocal polled_at
+        found = await real(*arguments)
+        polled_at = loop.time()
+        return found
+
+    async def wait(tasks: Any, *, timeout: float) -> None:
+        until.append(loop.time() + timeout - polled_at)
+        await asyncio.sleep(0.05)
+        taken.queue._wake.set()  # a delivery ended
+        await real_wait(tasks, timeout=timeout)
+
+    real_wait = asyncio.wait
+    scene.journal.hooks["take_expired"] = note
+    monkeypatch.setattr(asyncio, "wait", wait)
+    taken = Taken(scene)
+    async with asyncio.timeout(60):
+        while len(until) < 4:
+            await asyncio.sleep(0.01)
+    monkeypatch.undo()
+    await taken.stop()
+
+    assert until == pytest.approx([queue.POLL_SECONDS] * len(until), abs=0.02)
