@@ -161,7 +161,7 @@ class Lifecycle:
         slices = self.turns.begin()
         for begin in range(0, len(submissions), _CLAIMED_AT_ONCE):
             results += await self._enqueue_some(submissions[begin : begin + _CLAIMED_AT_ONCE], caller, slices)
-            self._wake_queue()
+        self._wake_queue()
         return results
 
     async def _enqueue_some(

@@ -368,25 +368,6 @@ async def test_where_the_journal_goes_in_the_middle_of_a_batch_the_items_before_
     assert {type(answer) for answer in answers[25:]} == {JournalUnavailable}
 
 
-async def test_the_queue_hears_of_each_part_of_a_batch_once_it_is_accepted(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    accepted = 0
-    heard: list[int] = []
-
-    async def count(real: Any, claims: Any) -> Any:
-        nonlocal accepted
-        results = await real(claims)
-        accepted += len(claims)
-        return results
-
-    scene.journal.hooks["claim"] = count
-    monkeypatch.setattr(scene.lifecycle, "_wake_queue", lambda: heard.append(accepted))
-    await scene.lifecycle.enqueue([submission(ONE)] * 60, scene.caller)
-
-    assert heard == [25, 50, 60]
-
-
 async def test_very_many_recipients_are_judged_in_slices_as_they_would_be_at_once(scene: Scene) -> None:
     numbers = [f"0803{i:07}" for i in range(450)]
     numbers[300:303] = ["0803123", numbers[7], "+2348031234568"]
