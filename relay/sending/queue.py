@@ -18,7 +18,8 @@ _TAKEN_AT_ONCE = 10
 """Notifications in one transaction of the journal, which sends wait for; one may have very many recipients."""
 
 _BEGUN_A_TURN = 2
-"""Deliveries that begin in one turn: each takes the event loop a third of a millisecond."""
+"""Deliveries that begin in one turn: each takes the event loop a third of a millisecond. As long as single sends keep
+coming, these are 400 a second of a process: what the 50 connections of the default bear if a call takes 125 ms."""
 
 _URGENCY: tuple[tuple[MessageType, ...], ...] = (
     (MessageType.OTP, MessageType.ALERT),
@@ -158,7 +159,7 @@ class Queue:
     async def _pace(self) -> None:
         """Let deliveries begin, a few a turn."""
         while self._ready:
-            await self._turns.wait()
+            await self._turns.wait_patiently()
             for _ in range(min(_BEGUN_A_TURN, len(self._ready))):
                 self._ready.popleft().set()
         self._is_pacing = False

@@ -2,7 +2,8 @@
 
 Batches, lists, previews, notifications to many recipients and the operator's pages take up to seconds of the event
 loop. So they work half a millisecond at a time, one of them after another, and while any single send is under way they
-rest ten times as long as they worked. What is measured is time, not items: an item may be anything.
+rest ten times as long as they worked. What is measured is time, not items: an item may be anything. What the queue
+delivers rests between turns as long as single sends keep coming.
 
 To learn from: cooperative scheduling in Tokio (budgets a task), the heavy-request lanes of Kubernetes' API server.
 """
@@ -17,6 +18,9 @@ from relay.sending.ports import RETRY_SOON_SECONDS, Clock
 
 SLICE_SECONDS = 0.0005
 REST_SLICES = 10
+
+KEEP_COMING_SECONDS = 1.0
+"""Single sends keep coming if one was under way within so long."""
 
 AT_ONCE = 3
 """Heavy requests of all clients that are worked on at a time; the others wait."""
@@ -40,6 +44,7 @@ class Turns:
         self._count_singles: Callable[[], int] = int
         self._waiting: deque[_Waiter] = deque()
         self._is_next_due = False
+        self._gave_way_at = float("-inf")
 
     def give_way_to(self, count_singles: Callable[[], int]) -> None:
         """Rest while there are any: ``count_singles`` says how many single sends are under way."""
@@ -56,12 +61,21 @@ class Turns:
         self._call_next()
         await turn
 
+    async def wait_patiently(self) -> None:
+        """The same for work that nobody waits for: it rests as long as single sends keep coming, and not only while
+        one is under way, so that the next one finds little before it."""
+        keep_coming = self._clock.monotonic() - self._gave_way_at < KEEP_COMING_SECONDS
+        if keep_coming and not self._count_singles():  # else the wait itself is a rest
+            await asyncio.sleep(SLICE_SECONDS * REST_SLICES)
+        await self.wait()
+
     def _call_next(self) -> None:
         if self._is_next_due or not self._waiting:
             return
         self._is_next_due = True
         loop = asyncio.get_running_loop()
         if self._count_singles():
+            self._gave_way_at = self._clock.monotonic()
             loop.call_later(SLICE_SECONDS * REST_SLICES, self._give)
         else:
             loop.call_soon(self._give)

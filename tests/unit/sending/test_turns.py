@@ -9,7 +9,7 @@ import pytest
 from relay.domain.codes import ProblemCode
 from relay.domain.errors import Overloaded
 from relay.sending import turns as module
-from relay.sending.turns import AT_ONCE, MOST_WAITING, REST_SLICES, SLICE_SECONDS, HeavyWork, Turns
+from relay.sending.turns import AT_ONCE, KEEP_COMING_SECONDS, MOST_WAITING, REST_SLICES, SLICE_SECONDS, HeavyWork, Turns
 from support.fakes import FakeClock
 
 
@@ -59,6 +59,21 @@ async def test_while_a_single_send_is_under_way_heavy_work_rests_longer_than_it_
     await slices.pause()
 
     assert (alone, singles.rests) == ([], [SLICE_SECONDS * REST_SLICES])
+
+
+async def test_what_nobody_waits_for_rests_as_long_as_single_sends_keep_coming(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    singles = Singles(monkeypatch)
+    rests: list[int] = []
+
+    for singles.under_way, seconds_later in ((0, 0), (1, 0), (1, 0), (0, 0), (0, KEEP_COMING_SECONDS), (0, 0)):
+        singles.clock.advance(seconds_later)
+        await singles.turns.wait_patiently()
+        rests.append(len(singles.rests))
+
+    assert rests == [0, 1, 2, 3, 3, 3]
+    assert set(singles.rests) == {SLICE_SECONDS * REST_SLICES}
 
 
 async def test_slices_of_several_go_one_after_another_with_others_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
