@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.domain.codes import Code, Rejection, Route, Status
+from relay.domain.notification import UpstreamRecord
 from relay.sending.ports import MessageTooLongEncoded, SendOutcome, SendRequest, SendResult
 from relay.smsclone.client import SmscloneClient
 from relay.smsclone.exchange import GetTransport, InProcessTransport
 from relay.smsclone.query import Queries
 from relay.smsclone.transport import Cause, Exchange
+from relay.smsclone.upstream_answers import rejection_of
 
 ADA = "2348012345678"
 BOLA = "2348098765432"
@@ -217,6 +219,9 @@ async def test_a_rejection_sends_nothing_to_any_number_and_says_which_kind_it_is
     assert (result.outcome, result.cause) == (SendOutcome.REJECTED, "rejected")
     assert result.rejection is not None
     assert (result.rejection, result.upstream_code) == (kind, code)
+    assert {outcome.upstream for outcome in result.outcomes} == {
+        UpstreamRecord(code, description=rejection_of(code).description)
+    }
     assert codes(result) == [Code.UPSTREAM_REJECTED] * 2
     assert {outcome.status for outcome in result.outcomes} == {Status.NOT_SENT}
     assert result.too_many == (code == "TG20")

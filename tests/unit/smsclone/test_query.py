@@ -77,7 +77,9 @@ def test_the_path_of_the_base_url_is_escaped_too() -> None:
 
 
 def test_what_must_not_come_back_is_user_name_and_password_as_they_are_and_as_they_are_written() -> None:
-    assert {"kanu", "p&ss w#rd%+", "p%26ss%20w%23rd%25%2b"} <= QUERIES.credentials
+    queries = Queries("https://sms.example", "kanu", "p&ss w#rd%+")
+
+    assert {"kanu", "p&ss w#rd%+", "p%26ss%20w%23rd%25%2b"} <= queries.credentials
 
 
 def test_the_queries_print_neither_user_name_nor_password() -> None:
@@ -121,6 +123,13 @@ def test_a_chunk_ends_only_where_one_number_more_would_be_too_many_or_too_long(
     for chunk in chunks[:-1]:
         one_more = [numbers[position] for position in (*chunk, chunk[-1] + 1)]
         assert len(one_more) > most or len(QUERIES.send(Route.DND, "Kanu", one_more, "Hi")) > limit
+
+
+def test_numbers_of_two_lengths_fill_a_call_to_the_byte() -> None:
+    short = "23480123"
+    limit = len(QUERIES.send(Route.DND, "Kanu", [ADA, short], "Hi"))
+    chunks = QUERIES.chunk(Route.DND, "Kanu", [ADA, ADA, short, short, short, ADA], "Hi", most=100, most_bytes=limit)
+    assert chunks == [(0,), (1, 2), (3, 4), (5,)]
 
 
 def test_a_hundred_numbers_are_one_call_and_one_more_makes_two() -> None:
