@@ -87,7 +87,7 @@ $(VENV)/.mutants: requirements-mutants.txt $(VENV)/.dev
 	$(PIP) install --require-hashes --no-deps -r requirements-mutants.txt
 	@touch $@
 
-# One mutant is a second or so; all of them are hours. Begun again, it goes on where it was.
+# One mutant is seconds, one of the journal up to twenty; all of them are hours. Begun again, it goes on where it was.
 ONLY ?= relay.sending.follow_up.* relay.sending.recover.* relay.sending.breaker.*
 mutants: $(VENV)/.mutants  ## wrong variants of the code that decides about sends, and the tests that miss them (ONLY="relay.journal.claims.*")
 	$(BIN)/mutmut run $(ONLY)

@@ -117,6 +117,17 @@ async def test_the_call_is_made_once_with_the_deadline_of_the_loops_clock() -> N
     assert before + 5.0 <= deadline <= asyncio.get_running_loop().time() + 5.0
 
 
+async def test_new_credentials_are_those_of_every_later_call() -> None:
+    transport = Scripted(answered(SENT_TO_ADA))
+    client = SmscloneClient(QUERIES, transport, most_recipients=100, monotonic=Watch())
+    others = Queries("https://sms.example", "kanu-account", "an0ther")
+    client.use(others)
+    await client.send(REQUEST, 5.0)
+    await client.balance(5.0)
+    sent = others.send(Route.DND, "Kanu", (ADA, BOLA), "Your code is 4711")
+    assert [target for target, _ in transport.asked] == [sent, others.balance()]
+
+
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.ANSWERED])
 async def test_an_exchange_without_an_answer_is_unknown_if_a_byte_left_and_not_sent_otherwise(cause: Cause) -> None:
     left = await send(Exchange(wrote=True, cause=cause))
